@@ -1,0 +1,266 @@
+package identity
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sallyport/sallyport/api/policy"
+	"github.com/sallyport/sallyport/sidecar/identity/wire"
+)
+
+// maxCacheFor bounds how long a signed-out session may still count, whatever a
+// policy says.
+const maxCacheFor = 5 * time.Second
+
+// EndpointOptions are what an Endpoint works with beside the policy.
+type EndpointOptions struct {
+	// App is the app's origin. Required.
+	App *url.URL
+	// Transport carries the questions. It must not be shared with proxied traffic:
+	// a connection that a client poisoned must not answer who the client is.
+	// Default: one of its own, without proxy and without compression.
+	Transport http.RoundTripper
+	// OwnCookies names the sidecar's cookies, which the app never sees.
+	OwnCookies []string
+	// Clock tells the time. Required.
+	Clock func() time.Time
+	// Observer, if any.
+	Observer Observer
+}
+
+// Endpoint asks the app who its session belongs to.
+type Endpoint struct {
+	target    url.URL
+	transport http.RoundTripper
+	cookies   []string
+	own       func(wire.Pair) bool
+	subject   Pointer
+	account   Pointer
+	roles     Pointer
+	cache     *cache
+	clock     func() time.Time
+	observer  Observer
+}
+
+var _ Reserver = (*Endpoint)(nil)
+
+// NewEndpoint returns a source that asks the app, under a policy with its
+// defaults filled in.
+func NewEndpoint(cfg policy.EndpointIdentity, o EndpointOptions) (*Endpoint, error) {
+	if o.App == nil || o.App.Host == "" {
+		return nil, errors.New("identity.endpoint needs the app's origin")
+	}
+	if o.Clock == nil {
+		return nil, errors.New("identity.endpoint needs a clock")
+	}
+	if !policy.CanonicalPath(cfg.Path) {
+		return nil, fmt.Errorf("identity.endpoint.path %q is not a plain path", cfg.Path)
+	}
+	if cfg.Subject == "" {
+		return nil, errors.New("identity.endpoint.subject is missing")
+	}
+	e := &Endpoint{
+		target:    url.URL{Scheme: o.App.Scheme, Host: o.App.Host, Path: cfg.Path},
+		transport: o.Transport, cookies: cfg.Cookies, own: wire.Named(o.OwnCookies),
+		clock: o.Clock, observer: o.Observer,
+	}
+	if e.transport == nil {
+		e.transport = newAskTransport()
+	}
+	for _, p := range []struct {
+		field, text string
+		into        *Pointer
+	}{{"subject", cfg.Subject, &e.subject}, {"account", cfg.Account, &e.account}, {"roles", cfg.Roles, &e.roles}} {
+		pointer, err := ParsePointer(p.text)
+		if err != nil {
+			return nil, fmt.Errorf("identity.endpoint.%s: %w", p.field, err)
+		}
+		*p.into = pointer
+	}
+	var lifetime time.Duration
+	if cfg.CacheFor != nil {
+		lifetime = min(cfg.CacheFor.Duration, maxCacheFor)
+	}
+	var err error
+	e.cache, err = newCache(lifetime)
+	return e, err
+}
+
+func newAskTransport() http.RoundTripper {
+	return &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: askTimeout}).DialContext,
+		MaxIdleConnsPerHost:    64,
+		IdleConnTimeout:        askIdle,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxAnswer,
+	}
+}
+
+// evidence is everything in a request that may make it somebody's.
+type evidence struct {
+	cookies       string // the Cookie line without the sidecar's own
+	authorization []string
+	key           cacheKey
+}
+
+func (e *Endpoint) evidence(r *http.Request) evidence {
+	ev := evidence{
+		cookies:       wire.Without(wire.CookieLine(r.Header), e.own),
+		authorization: r.Header["Authorization"],
+	}
+	hash := sha256.New()
+	part := func(values ...string) {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(values)))
+		hash.Write(n[:])
+		for _, v := range values {
+			binary.BigEndian.PutUint64(n[:], uint64(len(v)))
+			hash.Write(n[:])
+			hash.Write([]byte(v))
+		}
+	}
+	part(ev.cookies)
+	part(ev.authorization...)
+	part(r.Host)
+	part(r.Header["X-Forwarded-Host"]...)
+	part(r.Header["X-Forwarded-Proto"]...)
+	hash.Sum(ev.key[:0])
+	return ev
+}
+
+// Identify asks the app, or remembers what it said moments ago. Any cookie and
+// any Authorization is reason enough to ask, not only what the policy lists: a
+// remember-me cookie that nobody thought of must not make its owner a nobody.
+func (e *Endpoint) Identify(ctx context.Context, r *http.Request) Identity {
+	ev := e.evidence(r)
+	if len(ev.authorization) > 1 {
+		return indeterminate(ReasonMalformed)
+	}
+	for _, name := range e.cookies {
+		if len(wire.Values(ev.cookies, name)) > 1 {
+			return indeterminate(ReasonMalformed)
+		}
+	}
+	if ev.cookies == "" && len(ev.authorization) == 0 {
+		return Identity{Kind: Anonymous}
+	}
+	now := e.clock()
+	id, ok := e.cache.get(ev.key, now)
+	if !ok {
+		stamp := e.cache.stamp(ev.key)
+		id = e.ask(ctx, r, ev, now)
+		e.cache.put(ev.key, id, now, stamp)
+	}
+	if id.Kind == Authenticated {
+		id.SignIn = e.signIn(ev.cookies, ev.authorization)
+		id.Roles = slices.Clone(id.Roles)
+	}
+	return id
+}
+
+// signIn names the sign-in by the cookies that the policy lists. Where none of
+// them came, everything that came names it: too fine a name only asks for a code
+// more often.
+func (e *Endpoint) signIn(cookies string, authorization []string) string {
+	id := e.listed(cookies)
+	if id == "" {
+		id = cookies
+	}
+	return withAuthorization(id, authorization)
+}
+
+func (e *Endpoint) listed(cookies string) string {
+	var found []string
+	for _, name := range e.cookies {
+		for _, value := range wire.Values(cookies, name) {
+			found = append(found, name+"="+value)
+		}
+	}
+	return strings.Join(found, "; ")
+}
+
+// withAuthorization makes the header part of the name: with other credentials
+// beside the same cookie it is another sign-in.
+func withAuthorization(id string, authorization []string) string {
+	if len(authorization) == 0 {
+		return id
+	}
+	return id + "\n" + strings.Join(authorization, "\n")
+}
+
+// Strip removes the Authorization header and leaves the cookies.
+//
+// The caller strips when the answer was Anonymous, and that answer came from the
+// app itself, about these very cookies: the app knows them to be nobody's. Among
+// them is the app's anonymous session with the form token of its sign-in page, and
+// without it nobody could ever sign in. Authorization is different: an app may
+// take Basic or an API token on some paths and ignore it on the one that was
+// asked, so that "nobody" there proves nothing elsewhere.
+func (e *Endpoint) Strip(r *http.Request) { r.Header.Del("Authorization") }
+
+// Reserved names nothing: no header says who is signed in.
+func (e *Endpoint) Reserved(netip.Addr) []string { return nil }
+
+// Forget drops the answer that was remembered for the request's credentials.
+func (e *Endpoint) Forget(r *http.Request) { e.cache.drop(e.evidence(r).key) }
+
+// Observe follows the listed cookies. Any Set-Cookie at all makes the sidecar ask
+// anew on the next request, since nobody knows what the others mean to the app.
+//
+// A listed cookie that the request carried and the response takes away ends the
+// sign-in, whatever else the response sets. Taking away one that was not there
+// means nothing.
+func (e *Endpoint) Observe(r *http.Request, response http.Header) (signIn string, changed bool) {
+	lines := response["Set-Cookie"]
+	if len(lines) == 0 {
+		return "", false
+	}
+	ev := e.evidence(r)
+	e.cache.drop(ev.key)
+	before := e.signIn(ev.cookies, ev.authorization)
+	set, ended := e.touched(lines)
+	after := ev.cookies
+	for _, name := range e.cookies {
+		value, isSet := set[name]
+		switch {
+		case isSet:
+			after = wire.Without(after, func(p wire.Pair) bool { return p.Name == name })
+			after = strings.TrimPrefix(after+"; "+name+"="+value, "; ")
+		case ended[name] && len(wire.Values(ev.cookies, name)) > 0:
+			return "", true
+		}
+	}
+	if len(set) == 0 {
+		return before, false
+	}
+	signIn = withAuthorization(e.listed(after), ev.authorization)
+	return signIn, signIn != before
+}
+
+// touched sorts the listed cookies of a response into those that are set and
+// those that are ended. One that is both is set: apps clear an old path or domain
+// of a cookie beside setting it.
+func (e *Endpoint) touched(lines []string) (set map[string]string, ended map[string]bool) {
+	set, ended = map[string]string{}, map[string]bool{}
+	for _, line := range lines {
+		c := wire.ReadSetCookie(line, e.clock())
+		switch {
+		case !slices.Contains(e.cookies, c.Name):
+		case c.Ended:
+			ended[c.Name] = true
+		default:
+			set[c.Name] = c.Value
+		}
+	}
+	return set, ended
+}

@@ -1,0 +1,537 @@
+package identity_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sallyport/sallyport/api/policy"
+	"github.com/sallyport/sallyport/sidecar/identity"
+)
+
+// clock is a clock that stands still until it is moved.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) Move(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// app is an app that answers questions, and keeps them.
+type app struct {
+	mu     sync.Mutex
+	asked  []*http.Request
+	answer http.HandlerFunc
+	url    *url.URL
+}
+
+func newApp(t *testing.T, answer http.HandlerFunc) *app {
+	t.Helper()
+	a := &app{answer: answer}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.mu.Lock()
+		a.asked = append(a.asked, r.Clone(context.WithoutCancel(r.Context())))
+		answer := a.answer
+		a.mu.Unlock()
+		answer(w, r)
+	}))
+	t.Cleanup(server.Close)
+	a.url, _ = url.Parse(server.URL)
+	return a
+}
+
+func (a *app) setAnswer(answer http.HandlerFunc) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.answer = answer
+}
+
+func (a *app) questions() []*http.Request {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.asked
+}
+
+func says(status int, contentType, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+func saysJSON(body string) http.HandlerFunc { return says(http.StatusOK, "application/json", body) }
+
+func endpointConfig() policy.EndpointIdentity {
+	rules := policy.Rules{Identity: policy.Identity{Endpoint: &policy.EndpointIdentity{}}}
+	rules.SetDefaults("test")
+	return *rules.Identity.Endpoint
+}
+
+func newEndpoint(t *testing.T, a *app, c *clock, edit func(*policy.EndpointIdentity)) *identity.Endpoint {
+	t.Helper()
+	cfg := endpointConfig()
+	if edit != nil {
+		edit(&cfg)
+	}
+	source, err := identity.NewEndpoint(cfg, identity.EndpointOptions{
+		App: a.url, Clock: c.Now, OwnCookies: []string{"__Host-own"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source
+}
+
+func request(headers ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "http://app.example/some/page?x=1", strings.NewReader("body"))
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	return r
+}
+
+const alice = `{"id":"u-1","email":"alice@example.org","roles":["editor","administrator"]}`
+
+func TestEndpointReadsTheAnswer(t *testing.T) {
+	known := func(subject, account string, roles ...string) identity.Identity {
+		return identity.Identity{
+			Kind: identity.Authenticated, Subject: subject, Account: account, Roles: roles, RolesKnown: true,
+			SignIn: "session=s1",
+		}
+	}
+	unknownRoles := identity.Identity{Kind: identity.Authenticated, Subject: "u-1", SignIn: "session=s1"}
+	unreadable := identity.Identity{Reason: identity.ReasonAnswer}
+	status := identity.Identity{Reason: identity.ReasonStatus}
+	nobody := identity.Identity{Kind: identity.Anonymous}
+	for _, tc := range []struct {
+		name   string
+		answer http.HandlerFunc
+		want   identity.Identity
+	}{
+		{"a user is a user", saysJSON(alice), known("u-1", "alice@example.org", "editor", "administrator")},
+		{"a JSON suffix type is JSON", says(200, "application/hal+json; charset=UTF-8", alice), known("u-1", "alice@example.org", "editor", "administrator")},
+		{"an integer subject keeps its digits", saysJSON(`{"id":12345678901234567890,"roles":[]}`), known("12345678901234567890", "")},
+		{"a negative integer is an integer", saysJSON(`{"id":-7,"roles":"admin"}`), known("-7", "", "admin")},
+		{"zero is an integer", saysJSON(`{"id":0,"roles":"admin"}`), known("0", "", "admin")},
+		{"missing roles are unknown", saysJSON(`{"id":"u-1"}`), unknownRoles},
+		{"null roles are unknown", saysJSON(`{"id":"u-1","roles":null}`), unknownRoles},
+		{"roles of another type are unknown", saysJSON(`{"id":"u-1","roles":{"admin":true}}`), unknownRoles},
+		{"a list with a number in it is unknown", saysJSON(`{"id":"u-1","roles":["a",1]}`), unknownRoles},
+		{"a blank role is unknown", saysJSON(`{"id":"u-1","roles":""}`), unknownRoles},
+		{"an account of another type is none", saysJSON(`{"id":"u-1","email":7}`), unknownRoles},
+		{"an account with a line break is none", saysJSON(`{"id":"u-1","email":"a\nb"}`), unknownRoles},
+		{"of a duplicate key the last one counts", saysJSON(`{"id":"x","id":"u-1"}`), unknownRoles},
+		{"401 is nobody", says(401, "application/json", alice), nobody},
+		{"403 is nobody", says(403, "text/html", "no"), nobody},
+		{"404 says nothing", says(404, "application/json", alice), status},
+		{"204 says nothing", says(204, "application/json", ""), status},
+		{"500 says nothing", says(500, "application/json", alice), status},
+		{"a redirect says nothing", http.RedirectHandler("/login", http.StatusFound).ServeHTTP, status},
+		{"HTML says nothing", says(200, "text/html", alice), unreadable},
+		{"no type says nothing", says(200, "", alice), unreadable},
+		{"another charset says nothing", says(200, "application/json; charset=utf-16", alice), unreadable},
+		{"bad JSON says nothing", saysJSON(`{"id":"u-1"`), unreadable},
+		{"two documents say nothing", saysJSON(alice + alice), unreadable},
+		{"an empty body says nothing", saysJSON(""), unreadable},
+		{"a list says nothing", saysJSON(`["u-1"]`), unreadable},
+		{"null says nothing", saysJSON("null"), unreadable},
+		{"a missing subject says nothing", saysJSON(`{"email":"a"}`), unreadable},
+		{"a null subject says nothing", saysJSON(`{"id":null}`), unreadable},
+		{"an empty subject says nothing", saysJSON(`{"id":""}`), unreadable},
+		{"a boolean subject says nothing", saysJSON(`{"id":true}`), unreadable},
+		{"a fraction says nothing", saysJSON(`{"id":1.5}`), unreadable},
+		{"1.0 says nothing", saysJSON(`{"id":1.0}`), unreadable},
+		{"1e3 says nothing", saysJSON(`{"id":1e3}`), unreadable},
+		{"-0 says nothing", saysJSON(`{"id":-0}`), unreadable},
+		{"a subject of 257 bytes says nothing", saysJSON(`{"id":"` + strings.Repeat("x", 257) + `"}`), unreadable},
+		{"a subject with NUL says nothing", saysJSON(`{"id":"a\u0000"}`), unreadable},
+		{"a subject with a C1 control says nothing", saysJSON(`{"id":"a\u0085"}`), unreadable},
+		{"a lone surrogate says nothing", saysJSON(`{"id":"a\ud800"}`), unreadable},
+		{"bytes that are not UTF-8 say nothing", saysJSON("{\"id\":\"a\xff\"}"), unreadable},
+		{"an answer over 64 KiB says nothing", saysJSON(`{"id":"u-1","x":"` + strings.Repeat("x", 64<<10) + `"}`), unreadable},
+		{"a compressed answer says nothing", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			saysJSON(alice)(w, r)
+		}, unreadable},
+		{"an answer cut short says nothing", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Length", "1000")
+			_, _ = io.WriteString(w, alice)
+		}, identity.Identity{Reason: identity.ReasonUnreachable}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			source := newEndpoint(t, newApp(t, tc.answer), newClock(), nil)
+			got := source.Identify(t.Context(), request("Cookie", "session=s1; other=2"))
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestEndpointAsksAsTheBrowserWould(t *testing.T) {
+	a := newApp(t, saysJSON(alice))
+	source := newEndpoint(t, a, newClock(), nil)
+	source.Identify(t.Context(), request(
+		"Cookie", `session=s1;odd="x, y" ;__Host-own=secret;  last={"a":1}`,
+		"Authorization", "Basic  dXNlcjpwYXNz=",
+		"X-Forwarded-For", "203.0.113.7", "X-Forwarded-Proto", "https", "X-Tenant", "no",
+		"User-Agent", "Browser/1", "Accept-Language", "de", "Accept", "text/html", "Origin", "https://evil.example",
+		"X-Http-Method-Override", "DELETE", "Content-Type", "text/plain",
+	))
+	asked := a.questions()
+	if len(asked) != 1 {
+		t.Fatalf("asked %d times", len(asked))
+	}
+	q := asked[0]
+	if q.Method != http.MethodGet || q.URL.String() != "/api/me" || q.Host != "app.example" || q.ContentLength != 0 {
+		t.Errorf("asked %s %s of %s", q.Method, q.URL, q.Host)
+	}
+	want := http.Header{
+		"Cookie": {`session=s1;odd="x, y" ;  last={"a":1}`}, "Authorization": {"Basic  dXNlcjpwYXNz="},
+		"X-Forwarded-For": {"203.0.113.7, 192.0.2.1"}, "X-Forwarded-Proto": {"https"},
+		"X-Forwarded-Host": {"app.example"}, "X-Forwarded-Port": {"443"},
+		"User-Agent": {"Browser/1"}, "Accept-Language": {"de"}, "Accept": {"application/json"},
+	}
+	if diff := cmp.Diff(want, q.Header); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEndpointAddsNoUserAgent(t *testing.T) {
+	a := newApp(t, saysJSON(alice))
+	newEndpoint(t, a, newClock(), nil).Identify(t.Context(), request("Cookie", "session=s1"))
+	if got, ok := a.questions()[0].Header["User-Agent"]; ok {
+		t.Errorf("the app was told of %q", got)
+	}
+}
+
+func TestEndpointAsksWheneverThereIsEvidence(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		headers []string
+		asks    int
+		want    identity.Kind
+	}{
+		{"no credential at all is nobody", nil, 0, identity.Anonymous},
+		{"the sidecar's own cookie is no evidence", []string{"Cookie", "__Host-own=x"}, 0, identity.Anonymous},
+		{"an unlisted cookie is evidence", []string{"Cookie", "remember_me=x"}, 1, identity.Authenticated},
+		{"Authorization is evidence", []string{"Authorization", "Basic eA=="}, 1, identity.Authenticated},
+		{"an empty Authorization is evidence", []string{"Authorization", ""}, 1, identity.Authenticated},
+		{"two Authorization headers are malformed", []string{"Authorization", "a", "Authorization", "b"}, 0, identity.Indeterminate},
+		{"a listed cookie twice is malformed", []string{"Cookie", "session=a; session=b"}, 0, identity.Indeterminate},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := newApp(t, saysJSON(alice))
+			got := newEndpoint(t, a, newClock(), nil).Identify(t.Context(), request(tc.headers...))
+			if got.Kind != tc.want || len(a.questions()) != tc.asks {
+				t.Errorf("got kind %d after %d questions, want %d after %d", got.Kind, len(a.questions()), tc.want, tc.asks)
+			}
+			if got.Kind == identity.Indeterminate && got.Reason != identity.ReasonMalformed {
+				t.Errorf("reason is %q", got.Reason)
+			}
+		})
+	}
+}
+
+func TestEndpointNamesTheSignIn(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		headers []string
+		want    string
+	}{
+		{"by its cookie", []string{"Cookie", "a=1; session=s1; b=2"}, "session=s1"},
+		{"by all listed cookies, in the policy's order", []string{"Cookie", "remember=r1; session=s1"}, "session=s1; remember=r1"},
+		{"by everything where none is listed", []string{"Cookie", "a=1; b=2"}, "a=1; b=2"},
+		{"by Authorization too", []string{"Cookie", "session=s1", "Authorization", "Bearer t"}, "session=s1\nBearer t"},
+		{"by Authorization alone", []string{"Authorization", "Bearer t"}, "\nBearer t"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			source := newEndpoint(t, newApp(t, saysJSON(alice)), newClock(), func(cfg *policy.EndpointIdentity) {
+				cfg.Cookies = []string{"session", "remember"}
+			})
+			if got := source.Identify(t.Context(), request(tc.headers...)).SignIn; got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestEndpointRemembersUsersBriefly(t *testing.T) {
+	a, c := newApp(t, saysJSON(alice)), newClock()
+	source := newEndpoint(t, a, c, nil)
+	ask := func(want int, headers ...string) {
+		t.Helper()
+		if got := source.Identify(t.Context(), request(headers...)); got.Kind != identity.Authenticated {
+			t.Fatalf("got %+v", got)
+		}
+		if got := len(a.questions()); got != want {
+			t.Fatalf("%d questions so far, want %d", got, want)
+		}
+	}
+	ask(1, "Cookie", "session=s1")
+	ask(1, "Cookie", "session=s1")
+	ask(1, "Cookie", "session=s1", "User-Agent", "another")
+	ask(2, "Cookie", "session=s2")
+	ask(3, "Cookie", "session=s1 ")
+	ask(4, "Cookie", "session=s1", "Authorization", "x")
+	ask(5, "Cookie", "session=s1", "X-Forwarded-Host", "b.example")
+	ask(6, "Cookie", "session=s1", "X-Forwarded-Proto", "https")
+	ask(6, "Cookie", "session=s1")
+	c.Move(5*time.Second - 1)
+	ask(6, "Cookie", "session=s1")
+	c.Move(1)
+	ask(7, "Cookie", "session=s1")
+	source.Forget(request("Cookie", "session=s1"))
+	ask(8, "Cookie", "session=s1")
+}
+
+func TestEndpointNeverRemembersNobodyOrFailure(t *testing.T) {
+	a := newApp(t, says(401, "text/plain", ""))
+	source := newEndpoint(t, a, newClock(), nil)
+	r := request("Cookie", "session=s1")
+	if got := source.Identify(t.Context(), r).Kind; got != identity.Anonymous {
+		t.Fatalf("got %d", got)
+	}
+	a.setAnswer(says(500, "text/plain", ""))
+	if got := source.Identify(t.Context(), r).Kind; got != identity.Indeterminate {
+		t.Fatalf("got %d: a nobody was remembered", got)
+	}
+	a.setAnswer(saysJSON(alice))
+	if got := source.Identify(t.Context(), r).Kind; got != identity.Authenticated {
+		t.Fatalf("got %d: a failure was remembered", got)
+	}
+}
+
+func TestEndpointCachesForNoLongerThanAllowed(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		cacheFor *policy.Duration
+		after    time.Duration
+		asks     int
+	}{
+		{"0s asks every time", &policy.Duration{}, 0, 2},
+		{"unset asks every time", nil, 0, 2},
+		{"an hour is cut to five seconds", &policy.Duration{Duration: time.Hour}, 5 * time.Second, 2},
+		{"an hour holds until then", &policy.Duration{Duration: time.Hour}, 4 * time.Second, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a, c := newApp(t, saysJSON(alice)), newClock()
+			source := newEndpoint(t, a, c, func(cfg *policy.EndpointIdentity) { cfg.CacheFor = tc.cacheFor })
+			source.Identify(t.Context(), request("Cookie", "session=s1"))
+			c.Move(tc.after)
+			source.Identify(t.Context(), request("Cookie", "session=s1"))
+			if got := len(a.questions()); got != tc.asks {
+				t.Errorf("asked %d times, want %d", got, tc.asks)
+			}
+		})
+	}
+}
+
+// An answer that is under way while the session ends must not be remembered after.
+func TestEndpointDoesNotRememberAnAnswerOvertakenByForget(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	a := newApp(t, func(w http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-release
+		saysJSON(alice)(w, r)
+	})
+	source := newEndpoint(t, a, newClock(), nil)
+	done := make(chan identity.Identity)
+	go func() { done <- source.Identify(t.Context(), request("Cookie", "session=s1")) }()
+	<-asked
+	source.Forget(request("Cookie", "session=s1"))
+	close(release)
+	<-done
+	a.setAnswer(says(401, "text/plain", ""))
+	if got := source.Identify(t.Context(), request("Cookie", "session=s1")).Kind; got != identity.Anonymous {
+		t.Errorf("got %d: the ended session was remembered", got)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// stuck is a body that never ends and never comes.
+type stuck struct{ ctx context.Context }
+
+func (s stuck) Read([]byte) (int, error) {
+	<-s.ctx.Done()
+	return 0, s.ctx.Err()
+}
+func (s stuck) Close() error { return nil }
+
+// endless is a body that never ends and always comes.
+type endless struct{ read *int }
+
+func (e endless) Read(p []byte) (int, error) {
+	*e.read += len(p)
+	clear(p)
+	return len(p), nil
+}
+func (e endless) Close() error { return nil }
+
+func TestEndpointBoundsTheQuestion(t *testing.T) {
+	read := 0
+	for _, tc := range []struct {
+		name      string
+		transport roundTrip
+		want      identity.Reason
+		took      time.Duration
+	}{
+		{"an app that does not answer", func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, fmt.Errorf("wrapped: %w", r.Context().Err())
+		}, identity.ReasonTimeout, time.Second},
+		{"a body that does not come", func(r *http.Request) (*http.Response, error) {
+			return answer(stuck{r.Context()}), nil
+		}, identity.ReasonTimeout, time.Second},
+		{"a body that does not end", func(*http.Request) (*http.Response, error) {
+			return answer(endless{&read}), nil
+		}, identity.ReasonAnswer, 0},
+		{"an app that is not there", func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Err: io.ErrUnexpectedEOF}
+		}, identity.ReasonUnreachable, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var events []identity.Event
+				source, err := identity.NewEndpoint(endpointConfig(), identity.EndpointOptions{
+					App: &url.URL{Scheme: "http", Host: "127.0.0.1:1"}, Transport: tc.transport, Clock: time.Now,
+					Observer: func(_ context.Context, e identity.Event) { events = append(events, e) },
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				before := time.Now()
+				got := source.Identify(t.Context(), request("Cookie", "session=canary"))
+				if got.Kind != identity.Indeterminate || got.Reason != tc.want || time.Since(before) != tc.took {
+					t.Errorf("got %+v after %s", got, time.Since(before))
+				}
+				if len(events) != 1 || events[0].Reason != tc.want || events[0].Err == nil {
+					t.Fatalf("events: %+v", events)
+				}
+				if strings.Contains(events[0].Err.Error(), "canary") {
+					t.Errorf("a cookie is in the error %q", events[0].Err)
+				}
+			})
+		})
+	}
+	if read > 128<<10 {
+		t.Errorf("%d bytes of an endless answer were read", read)
+	}
+}
+
+func answer(body io.ReadCloser) *http.Response {
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: body,
+	}
+}
+
+func TestEndpointStripsAuthorizationOnly(t *testing.T) {
+	source := newEndpoint(t, newApp(t, saysJSON(alice)), newClock(), nil)
+	r := request("Cookie", "session=s1; csrf=c", "Authorization", "Basic eA==")
+	source.Strip(r)
+	if r.Header.Get("Cookie") != "session=s1; csrf=c" || r.Header.Get("Authorization") != "" {
+		t.Errorf("left %v", r.Header)
+	}
+}
+
+func TestEndpointObserves(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		cookie  string
+		auth    string
+		set     []string
+		want    string
+		changed bool
+	}{
+		{"nothing set changes nothing", "session=s1", "", nil, "", false},
+		{"another cookie changes nothing", "session=s1", "", []string{"theme=dark"}, "session=s1", false},
+		{"a new value is followed", "a=1; session=s1; b=2", "", []string{"session=s2; Path=/"}, "session=s2", true},
+		{"the same value changes nothing", "session=s1", "", []string{"session=s1; Max-Age=60"}, "session=s1", false},
+		{"a first value is followed", "a=1", "", []string{"session=s2"}, "session=s2", true},
+		{"one of two is followed", "session=s1; remember=r1", "", []string{"remember=r2"}, "session=s1; remember=r2", true},
+		{"Authorization stays part of it", "session=s1", "Bearer t", []string{"session=s2"}, "session=s2\nBearer t", true},
+		{"an ended cookie ends the sign-in", "session=s1", "", []string{"session=; Max-Age=0"}, "", true},
+		{"one of two ended ends it", "session=s1; remember=r1", "", []string{"session=x; Expires=Thu, 01 Jan 1970 00:00:00 GMT"}, "", true},
+		{"ended beside another set ends it", "session=s1; remember=r1", "", []string{"remember=r2", "session=; Max-Age=0"}, "", true},
+		{"ended where it was not changes nothing", "session=s1", "", []string{"remember=; Max-Age=0"}, "session=s1", false},
+		{"set and ended is set", "session=s1", "", []string{"session=s2", "session=; Domain=old.example; Max-Age=0"}, "session=s2", true},
+		{"another case is another cookie", "session=s1", "", []string{"Session=s2"}, "session=s1", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := newApp(t, saysJSON(alice))
+			source := newEndpoint(t, a, newClock(), func(cfg *policy.EndpointIdentity) {
+				cfg.Cookies = []string{"session", "remember"}
+			})
+			headers := []string{"Cookie", tc.cookie}
+			if tc.auth != "" {
+				headers = append(headers, "Authorization", tc.auth)
+			}
+			source.Identify(t.Context(), request(headers...))
+			got, changed := source.Observe(request(headers...), http.Header{"Set-Cookie": tc.set})
+			if got != tc.want || changed != tc.changed {
+				t.Errorf("got %q, %t; want %q, %t", got, changed, tc.want, tc.changed)
+			}
+			if changed && got != "" {
+				if next := source.Identify(t.Context(), request("Cookie", strings.Split(got, "\n")[0], "Authorization", tc.auth)); tc.auth != "" && next.SignIn != got {
+					t.Errorf("the next request is of %q, the response said %q", next.SignIn, got)
+				}
+			}
+			asked := len(a.questions())
+			source.Identify(t.Context(), request(headers...))
+			if again := len(a.questions()) > asked; again != (len(tc.set) > 0) {
+				t.Errorf("asked again: %t after %d cookies were set", again, len(tc.set))
+			}
+		})
+	}
+}
+
+func TestNewEndpointRefusesWhatCannotWork(t *testing.T) {
+	origin := &url.URL{Scheme: "http", Host: "127.0.0.1:8080"}
+	for _, tc := range []struct {
+		name string
+		edit func(*policy.EndpointIdentity, *identity.EndpointOptions)
+	}{
+		{"no app", func(_ *policy.EndpointIdentity, o *identity.EndpointOptions) { o.App = nil }},
+		{"no clock", func(_ *policy.EndpointIdentity, o *identity.EndpointOptions) { o.Clock = nil }},
+		{"a whole address for a path", func(c *policy.EndpointIdentity, _ *identity.EndpointOptions) { c.Path = "http://evil/" }},
+		{"no subject", func(c *policy.EndpointIdentity, _ *identity.EndpointOptions) { c.Subject = "" }},
+		{"no pointer for a subject", func(c *policy.EndpointIdentity, _ *identity.EndpointOptions) { c.Subject = "id" }},
+		{"no pointer for roles", func(c *policy.EndpointIdentity, _ *identity.EndpointOptions) { c.Roles = "/~" }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cfg, o := endpointConfig(), identity.EndpointOptions{App: origin, Clock: time.Now}
+			tc.edit(&cfg, &o)
+			if _, err := identity.NewEndpoint(cfg, o); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}

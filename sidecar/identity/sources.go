@@ -1,0 +1,104 @@
+package identity
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/sallyport/sallyport/api/policy"
+)
+
+// Event is one question that a source put to somebody else. It holds nothing that
+// identifies a user or a credential.
+type Event struct {
+	Source policy.IdentityType
+	// Kind and Reason are the answer to a question put to the app; of keys that
+	// were fetched, Kind is not set.
+	Kind   Kind
+	Reason Reason
+	Took   time.Duration
+	// Err says why no answer could be had.
+	Err error
+}
+
+// Observer is told of every Event. It must not block.
+type Observer func(context.Context, Event)
+
+// Options are what a source works with beside the policy.
+type Options struct {
+	// App is the app's origin. Required for Endpoint.
+	App *url.URL
+	// AppTransport carries the questions to the app. It must not be shared with
+	// proxied traffic. Default: one of its own.
+	AppTransport http.RoundTripper
+	// KeysTransport fetches key sets. Default: one of its own.
+	KeysTransport http.RoundTripper
+	// OwnCookies names the sidecar's cookies, which never leave it.
+	OwnCookies []string
+	// Clock tells the time. Required.
+	Clock func() time.Time
+	// Observer, if any.
+	Observer Observer
+	// Log takes the cause of every question that got no answer. Optional.
+	Log *slog.Logger
+}
+
+// Reserver is a Source that says which headers a peer may not set.
+type Reserver interface {
+	Source
+	// Reserved names the headers that say who is signed in and that the peer may
+	// not set. The zero Addr is nobody: it yields all of them.
+	Reserved(peer netip.Addr) []string
+}
+
+// New returns the source that the policy selects.
+func New(cfg policy.Identity, o Options) (Reserver, error) {
+	observer := o.observer()
+	switch {
+	case cfg.Type == policy.IdentityEndpoint && cfg.Endpoint != nil:
+		return NewEndpoint(*cfg.Endpoint, EndpointOptions{
+			App: o.App, Transport: o.AppTransport, OwnCookies: o.OwnCookies, Clock: o.Clock, Observer: observer,
+		})
+	case cfg.Type == policy.IdentityJWT && cfg.JWT != nil:
+		return NewJWT(*cfg.JWT, JWTOptions{Transport: o.KeysTransport, Clock: o.Clock, Observer: observer})
+	case cfg.Type == policy.IdentityHeaders && cfg.Headers != nil:
+		return NewHeaders(*cfg.Headers)
+	default:
+		return nil, fmt.Errorf("identity.type is %q, and the policy configures no such source", cfg.Type)
+	}
+}
+
+// observer tells the Observer, and the log of what went wrong.
+func (o Options) observer() Observer {
+	if o.Log == nil {
+		return o.Observer
+	}
+	return func(ctx context.Context, e Event) {
+		if e.Err != nil {
+			o.Log.WarnContext(ctx, "Could not establish who is signed in", slog.String("source", string(e.Source)),
+				slog.String("reason", string(e.Reason)), slog.Any("error", e.Err))
+		}
+		if o.Observer != nil {
+			o.Observer(ctx, e)
+		}
+	}
+}
+
+// Cookies names the cookies that decide who is signed in: those that must have
+// one reading only.
+func Cookies(cfg policy.Identity) []string {
+	switch {
+	case cfg.Type == policy.IdentityEndpoint && cfg.Endpoint != nil:
+		return cfg.Endpoint.Cookies
+	case cfg.Type == policy.IdentityJWT && cfg.JWT != nil && cfg.JWT.Cookie != "":
+		return []string{cfg.JWT.Cookie}
+	default:
+		return nil
+	}
+}
+
+func indeterminate(reason Reason) Identity { return Identity{Kind: Indeterminate, Reason: reason} }

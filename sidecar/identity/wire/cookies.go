@@ -1,0 +1,133 @@
+// Package wire is the sidecar's one reading of the parts of a request that
+// servers are known to read differently: the Cookie header, Set-Cookie lines and
+// the forwarding headers. Hygiene, identity and the proxy share it on purpose. If
+// two of them read the same bytes differently, a request could be nobody's at the
+// door and somebody's behind it.
+//
+// It imports the standard library only. It never changes a byte that it was not
+// asked to remove, and never decides whether a request may pass.
+package wire
+
+import (
+	"iter"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+const blank = " \t"
+
+// Pair is one cookie of a Cookie header, with name and value as they were
+// written. A piece without "=" is all name, and Bare.
+type Pair struct {
+	Name, Value string
+	Bare        bool
+}
+
+// CookieLine returns all Cookie headers as one line, joined as RFC 9113,
+// section 8.2.3 joins them.
+func CookieLine(h http.Header) string { return strings.Join(h["Cookie"], "; ") }
+
+// SetCookieLine replaces all Cookie headers by the line; an empty line removes
+// them.
+func SetCookieLine(h http.Header, line string) {
+	if line == "" {
+		h.Del("Cookie")
+		return
+	}
+	h["Cookie"] = []string{line}
+}
+
+// Pairs yields the cookies of a line. Blanks around a pair are not part of it,
+// blanks around its "=" are.
+func Pairs(line string) iter.Seq[Pair] {
+	return func(yield func(Pair) bool) {
+		for piece := range strings.SplitSeq(line, ";") {
+			if p, ok := readPair(piece); ok && !yield(p) {
+				return
+			}
+		}
+	}
+}
+
+func readPair(piece string) (Pair, bool) {
+	piece = strings.Trim(piece, blank)
+	if piece == "" {
+		return Pair{}, false
+	}
+	name, value, ok := strings.Cut(piece, "=")
+	return Pair{Name: name, Value: value, Bare: !ok}, true
+}
+
+// Folded is the name that the most lenient of servers would give the cookie.
+func (p Pair) Folded() string {
+	name := p.Name
+	if name == "" {
+		// A nameless cookie is sent without its "=", so that "=a=b" may come
+		// to be read as "a=b".
+		name, _, _ = strings.Cut(strings.TrimLeft(p.Value, "="+blank), "=")
+	}
+	return Fold(name)
+}
+
+// Fold returns what lenient servers make of a cookie's name: blanks and quotes
+// around it go, an escape is decoded, and space, "." and "[" become "_" as in
+// PHP. Case goes too. Two names with the same fold may be one cookie to an app.
+func Fold(name string) string {
+	name = strings.Trim(name, blank+`"'`)
+	if decoded, err := url.PathUnescape(name); err == nil {
+		name = strings.Trim(decoded, blank+`"'`)
+	}
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case ' ', '.', '[':
+			return '_'
+		default:
+			return r
+		}
+	}, strings.ToLower(name))
+}
+
+// Values returns the values of the cookies with exactly this name.
+func Values(line, name string) []string {
+	var values []string
+	for p := range Pairs(line) {
+		if p.Name == name && !p.Bare {
+			values = append(values, p.Value)
+		}
+	}
+	return values
+}
+
+// Without returns the line without the cookies that drop names. What stays keeps
+// every byte and its order.
+func Without(line string, drop func(Pair) bool) string {
+	var kept []string
+	dropped := false
+	for piece := range strings.SplitSeq(line, ";") {
+		if p, ok := readPair(piece); ok && drop(p) {
+			dropped = true
+			continue
+		}
+		kept = append(kept, piece)
+	}
+	if !dropped {
+		return line
+	}
+	rest := strings.TrimLeft(strings.Join(kept, ";"), blank)
+	if strings.Trim(rest, ";"+blank) == "" {
+		return ""
+	}
+	return rest
+}
+
+// Named returns a predicate for Without: a cookie that any server could take for
+// one of the names.
+func Named(names []string) func(Pair) bool {
+	folds := make([]string, len(names))
+	for i, name := range names {
+		folds[i] = Fold(name)
+	}
+	return func(p Pair) bool { return slices.Contains(folds, p.Folded()) }
+}
