@@ -1,0 +1,174 @@
+package proxy
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/sallyport/sallyport/sidecar/identity/wire"
+)
+
+const (
+	maxCookies     = 100
+	maxCookieBytes = 16 << 10
+	blank          = " \t"
+)
+
+// CookieValue returns the value of one of the sidecar's own cookies. It is not ok
+// where the request holds it twice: a sibling domain can add one, and which came
+// from here is for nobody to guess.
+func CookieValue(r *http.Request, name string) (value string, ok bool) {
+	values := wire.Values(wire.CookieLine(r.Header), name)
+	if len(values) != 1 || !isCookieValue(values[0]) {
+		return "", false
+	}
+	return values[0], true
+}
+
+// cleanCookies joins the Cookie headers as RFC 9113, section 8.2.3 does, refuses
+// what servers would read differently where it concerns a cookie that decides
+// anything, and removes the sidecar's own. Other cookies keep every byte, however
+// odd.
+func (h *Hygiene) cleanCookies(r *http.Request) *Refusal {
+	if len(r.Header["Cookie"]) == 0 {
+		return nil
+	}
+	line := wire.CookieLine(r.Header)
+	if len(line) > maxCookieBytes || strings.Count(line, ";") >= maxCookies {
+		return &Refusal{
+			Status: http.StatusRequestHeaderFieldsTooLarge, Code: CodeCookieSize,
+			Detail: "The request carries too many cookies. Delete this site's cookies and sign in again.",
+		}
+	}
+	if strings.ContainsFunc(line, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return ambiguousCookie()
+	}
+	significant := newNames(h.SignificantCookies)
+	if !h.ownSpelling(line) || !significant.unambiguous(line) {
+		return ambiguousCookie()
+	}
+	wire.SetCookieLine(r.Header, wire.Without(line, wire.Named(h.OwnCookies)))
+	return nil
+}
+
+func ambiguousCookie() *Refusal {
+	return malformed(CodeCookie, "A cookie of this request can be read in more than one way. "+
+		"Delete this site's cookies and sign in again.")
+}
+
+// ownSpelling reports whether the sidecar's cookies come under their exact names.
+func (h *Hygiene) ownSpelling(line string) bool {
+	own := newNames(h.OwnCookies)
+	for p := range wire.Pairs(line) {
+		if own.folds(p.Folded()) && !own.exact(p.Name) {
+			return false
+		}
+	}
+	return true
+}
+
+// names are the cookies that decide who is signed in.
+type names struct{ spelled, folded []string }
+
+func newNames(spelled []string) names {
+	n := names{spelled: spelled}
+	for _, name := range spelled {
+		n.folded = append(n.folded, wire.Fold(name))
+	}
+	return n
+}
+
+func (n names) exact(name string) bool { return slices.Contains(n.spelled, name) }
+func (n names) folds(fold string) bool { return slices.Contains(n.folded, fold) }
+
+// unambiguous reports whether every server finds the same significant cookies in
+// the line: each at most once, under its exact name, with a value of plain
+// cookie-octets (RFC 6265, section 4.1.1), and none inside anything else.
+func (n names) unambiguous(line string) bool {
+	if len(n.spelled) == 0 {
+		return true
+	}
+	seen := map[string]bool{}
+	var quoted quotes
+	for piece := range strings.SplitSeq(line, ";") {
+		for p := range wire.Pairs(piece) {
+			switch {
+			case !n.folds(p.Folded()):
+				if n.within(piece) {
+					return false
+				}
+			case !n.exact(p.Name), p.Bare, !isCookieValue(p.Value), seen[p.Name], quoted.open():
+				return false
+			default:
+				seen[p.Name] = true
+			}
+		}
+		quoted.read(piece)
+	}
+	return true
+}
+
+// within reports whether a cookie holds a significant one for servers that
+// separate cookies by a comma (RFC 2109) or a blank (Python's http.cookies), or
+// that look into a quoted value.
+func (n names) within(piece string) bool {
+	for strings.Contains(piece, " =") {
+		piece = strings.ReplaceAll(piece, " =", "=")
+	}
+	for word := range strings.FieldsFuncSeq(piece, func(c rune) bool { return strings.ContainsRune(", \"", c) }) {
+		name, _, ok := strings.Cut(word, "=")
+		if ok && n.folds(wire.Fold(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// quotes follows a quoted value across semicolons, in both readings that servers
+// have of a backslash in it.
+type quotes struct{ plain, escaped bool }
+
+func (q *quotes) open() bool { return q.plain || q.escaped }
+
+func (q *quotes) read(piece string) {
+	_, value, _ := strings.Cut(piece, "=")
+	value, starts := strings.CutPrefix(strings.TrimLeft(value, blank), `"`)
+	q.plain = staysOpen(q.plain, starts, piece, value, false)
+	q.escaped = staysOpen(q.escaped, starts, piece, value, true)
+}
+
+// staysOpen reports whether a quoted value reaches beyond the piece. One that was
+// open before may end anywhere in it; a new one starts with the value.
+func staysOpen(open, starts bool, piece, value string, escapes bool) bool {
+	switch {
+	case open:
+		return !closes(piece, escapes)
+	case starts:
+		return !closes(value, escapes)
+	default:
+		return false
+	}
+}
+
+func closes(s string, escapes bool) bool {
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && escapes:
+			i++
+		case s[i] == '"':
+			return true
+		}
+	}
+	return false
+}
+
+// isCookieValue reports whether a value consists of cookie-octets.
+func isCookieValue(value string) bool {
+	for i := range len(value) {
+		switch c := value[i]; {
+		case c <= ' ', c >= 0x7f, c == '"', c == ',', c == ';', c == '\\':
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,192 @@
+package proxy
+
+import (
+	"net/http"
+	"net/netip"
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"github.com/sallyport/sallyport/sidecar/identity/wire"
+)
+
+// Refusal is why a request cannot go any further, whoever sent it.
+type Refusal struct {
+	Status int
+	// Code is from a closed set, fit for metrics.
+	Code string
+	// Detail is a sentence for a person. It repeats nothing of the request.
+	Detail string
+}
+
+// The codes of a Refusal.
+const (
+	CodeMethod        = "method_not_allowed"
+	CodeTarget        = "ambiguous_target"
+	CodeConnection    = "ambiguous_connection"
+	CodeAuthorization = "ambiguous_authorization"
+	CodeCookie        = "ambiguous_cookie"
+	CodeCookieSize    = "cookies_too_large"
+)
+
+func malformed(code, detail string) *Refusal {
+	return &Refusal{Status: http.StatusBadRequest, Code: code, Detail: detail}
+}
+
+// Hygiene makes sure that everyone behind it reads a request alike.
+//
+// The threat: the sidecar takes a request for nobody's, or for a harmless one, and
+// the app takes the same bytes for Alice's. So what could be read in two ways is
+// removed where it is the client's to lose, and the request is refused where a
+// credential is concerned. It runs first, on every request.
+type Hygiene struct {
+	// OwnCookies names the sidecar's cookies. They are removed: read them before.
+	OwnCookies []string
+	// SignificantCookies names the cookies that decide who is signed in.
+	SignificantCookies []string
+	// ReservedHeaders are removed from every request, in every spelling.
+	ReservedHeaders []string
+	// Reserved names further headers that this peer may not set; with the zero
+	// Addr, all that it may name. Those that a peer may set are still removed in
+	// every spelling but the exact one. May be nil.
+	Reserved func(peer netip.Addr) []string
+}
+
+// Clean removes from the request what must not go further. A refusal means that
+// the request must be answered with it; the request may be half cleaned then.
+func (h *Hygiene) Clean(r *http.Request) *Refusal {
+	for _, step := range []func(*http.Request) *Refusal{
+		cleanMethod, cleanTarget, cleanConnection, h.cleanHeaders, cleanAuthorization, h.cleanCookies,
+	} {
+		if refusal := step(r); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
+}
+
+// cleanMethod refuses methods that make a proxy do something else than passing a
+// request on. Case is ignored: some apps ignore it too.
+func cleanMethod(r *http.Request) *Refusal {
+	for _, method := range []string{http.MethodConnect, http.MethodTrace, "TRACK"} {
+		if strings.EqualFold(r.Method, method) {
+			return &Refusal{
+				Status: http.StatusMethodNotAllowed, Code: CodeMethod,
+				Detail: "This method is not served here.",
+			}
+		}
+	}
+	return nil
+}
+
+// cleanTarget refuses every target but a path ("*" is for OPTIONS). The absolute
+// form would be as good if its host were that of the Host header, but net/http
+// drops the latter in favour of the former, and what cannot be compared cannot be
+// trusted. Only clients of forward proxies send it.
+func cleanTarget(r *http.Request) *Refusal {
+	asterisk := r.Method == http.MethodOptions && r.RequestURI == "*"
+	if !asterisk && !strings.HasPrefix(rawPath(r), "/") {
+		return malformed(CodeTarget, "The request must name a path, not a whole address.")
+	}
+	// HTTP/2 may carry both :authority and Host.
+	for _, host := range r.Header["Host"] {
+		if !strings.EqualFold(host, r.Host) {
+			return malformed(CodeTarget, "The request names two different hosts.")
+		}
+	}
+	r.Header.Del("Host")
+	return nil
+}
+
+// cleanConnection leaves a client no way to have headers removed after they were
+// looked at, or to leave HTTP for any protocol but WebSocket.
+func cleanConnection(r *http.Request) *Refusal {
+	upgrade := false
+	for _, value := range r.Header["Connection"] {
+		for token := range strings.SplitSeq(value, ",") {
+			switch strings.ToLower(textproto.TrimString(token)) {
+			case "", "close", "keep-alive", "te", "http2-settings":
+			case "upgrade":
+				upgrade = true
+			default:
+				return malformed(CodeConnection, "The Connection header names something that a client may not remove.")
+			}
+		}
+	}
+	webSocket := upgrade && r.Method == http.MethodGet && r.ProtoMajor == 1 && r.ProtoMinor >= 1 &&
+		len(r.Header["Upgrade"]) == 1 && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+	r.Header.Del("Http2-Settings")
+	r.Header.Del("Connection")
+	if webSocket {
+		r.Header.Set("Connection", "Upgrade")
+	} else {
+		r.Header.Del("Upgrade")
+	}
+	return nil
+}
+
+// cleanHeaders removes headers and trailers that the client may not set.
+func (h *Hygiene) cleanHeaders(r *http.Request) *Refusal {
+	reserved := h.ReservedHeaders
+	var sensitive []string
+	if h.Reserved != nil {
+		reserved = slices.Concat(reserved, h.Reserved(wire.Peer(r)))
+		sensitive = h.Reserved(netip.Addr{})
+	}
+	forbidden := func(name string) bool {
+		return isAssertion(name) || sameAsAny(name, reserved) ||
+			isAlias(name) && (isSensitive(name) || sameAsAny(name, sensitive))
+	}
+	for name := range r.Header {
+		if forbidden(name) {
+			delete(r.Header, name)
+		}
+	}
+	// A trailer may be merged into the headers by whoever reads it, after everybody
+	// has looked at them. What decides anything has no business there.
+	for name := range r.Trailer {
+		if forbidden(name) || isSensitive(name) || sameAsAny(name, sensitive) {
+			delete(r.Trailer, name)
+		}
+	}
+	return nil
+}
+
+func sameAsAny(name string, names []string) bool {
+	return slices.ContainsFunc(names, func(other string) bool { return wire.SameHeader(name, other) })
+}
+
+func isAssertion(name string) bool {
+	return len(name) >= len(assertionPrefix) && wire.SameHeader(name[:len(assertionPrefix)], assertionPrefix)
+}
+
+// isAlias reports whether the name holds a byte that a server may turn into the
+// one that "-" becomes.
+func isAlias(name string) bool {
+	return strings.ContainsFunc(name, func(c rune) bool {
+		return c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
+	})
+}
+
+// isSensitive knows the headers that say where a request comes from, who sent it,
+// where it goes, or where it ends.
+func isSensitive(name string) bool {
+	for _, prefix := range []string{"X-Forwarded-", "X-Original-"} {
+		if len(name) >= len(prefix) && wire.SameHeader(name[:len(prefix)], prefix) {
+			return true
+		}
+	}
+	return sameAsAny(name, overrides()) || sameAsAny(name, []string{
+		"Authorization", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Expect",
+		"Forwarded", "Host", "Proxy-Authorization", "Proxy-Connection", "Remote-User", "Sec-Fetch-Site",
+		"Set-Cookie", "Te", "Trailer", "Transfer-Encoding", "True-Client-Ip", "Upgrade", "X-Client-Ip",
+		"X-Real-Ip", "X-Requested-With",
+	})
+}
+
+func cleanAuthorization(r *http.Request) *Refusal {
+	if len(r.Header["Authorization"]) > 1 {
+		return malformed(CodeAuthorization, "The request carries more than one Authorization header.")
+	}
+	return nil
+}

@@ -1,0 +1,232 @@
+// Package proxy takes a request in and hands it to the app: hygiene first, so that
+// nothing in it can be read in two ways, and then the reverse proxy.
+//
+// It also says who asks (a browser that navigates, or something else), where a
+// browser may be sent back to, and how a refusal is worded for programs.
+//
+// It imports api/policy (what a canonical path is) and sidecar/identity/wire (the
+// one reading of cookies and forwarding headers), and nothing else of ours. It
+// must never decide whether a request may pass, and never read a body.
+package proxy
+
+import (
+	"errors"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sallyport/sallyport/sidecar/identity/wire"
+)
+
+// The headers that tell the app about the second factor. Clients can never set
+// them: hygiene removes whatever starts with this prefix.
+const (
+	assertionPrefix = "X-Sallyport-"
+	// HeaderVerified is "true" or "false" on every request to the app.
+	HeaderVerified = assertionPrefix + "Verified"
+	// HeaderMethod is "totp" or "recovery", on verified requests.
+	HeaderMethod = assertionPrefix + "Method"
+	// HeaderVerifiedAt is when the code was entered (RFC 3339, UTC), on verified
+	// requests.
+	HeaderVerifiedAt = assertionPrefix + "Verified-At"
+)
+
+// Assertion is what the app is told about the request's second factor. The zero
+// value says that there is none.
+type Assertion struct {
+	Verified bool
+	// Method is "totp" or "recovery".
+	Method string
+	// At is when the code was entered.
+	At time.Time
+}
+
+func (a Assertion) set(h http.Header) {
+	if !a.Verified {
+		h.Set(HeaderVerified, "false")
+		return
+	}
+	h.Set(HeaderVerified, "true")
+	h.Set(HeaderMethod, a.Method)
+	h.Set(HeaderVerifiedAt, a.At.UTC().Format(time.RFC3339))
+}
+
+// Forwarding says how one request goes to the app.
+type Forwarding struct {
+	// Assertion is what the app is told.
+	Assertion Assertion
+	// Exempt removes the headers by which some apps are told of another path or
+	// another method: the exemption was granted for the request line alone.
+	Exempt bool
+	// DropSetCookies removes all cookies from the answer. An app that was asked
+	// without the request's cookies would set a fresh anonymous session, and so
+	// sign its own user out.
+	DropSetCookies bool
+	// OnResponse looks at the answer before the client gets it, and may change its
+	// headers. An error makes it a failure of the app. May be nil.
+	OnResponse func(*http.Response) error
+}
+
+// Config is what a Proxy works with.
+type Config struct {
+	// App is the app's origin. Required.
+	App *url.URL
+	// OwnCookies names the sidecar's cookies: the app neither sees nor sets them.
+	OwnCookies []string
+	// ErrorHandler answers when the app does not. It is not called for clients
+	// that are gone. Default: a 502 as problem details.
+	ErrorHandler func(w http.ResponseWriter, r *http.Request, err error)
+	// Log takes what goes wrong once an answer has begun. Default: nothing is
+	// logged.
+	Log *slog.Logger
+}
+
+// Proxy hands requests to one app. It is safe for concurrent use.
+type Proxy struct {
+	app        *url.URL
+	own        func(wire.Pair) bool
+	onError    func(w http.ResponseWriter, r *http.Request, err error)
+	http1      *http.Transport
+	http2      *http.Transport
+	buffers    *bufferPool
+	reverseLog *log.Logger
+}
+
+// New returns a Proxy. Call Close when it is no longer used.
+func New(c Config) *Proxy {
+	p := &Proxy{
+		app: c.App, own: wire.Named(c.OwnCookies), onError: c.ErrorHandler,
+		http1: newTransport(), http2: newCleartextHTTP2Transport(), buffers: newBufferPool(),
+		reverseLog: log.New(reverseLog{c.Log}, "", 0),
+	}
+	if p.onError == nil {
+		p.onError = badGateway
+	}
+	return p
+}
+
+// Close lets go of idle connections. Requests in flight are not touched.
+func (p *Proxy) Close() {
+	p.http1.CloseIdleConnections()
+	p.http2.CloseIdleConnections()
+}
+
+// Forward sends a request that passed hygiene to the app, and the app's answer to
+// the client. It does not change r. Path and query go as they came.
+func (p *Proxy) Forward(w http.ResponseWriter, r *http.Request, f Forwarding) {
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
+		// Without it net/http swallows what is left of an upload before the answer
+		// may begin, while the app is still reading it. It fails only where w is
+		// not net/http's, and there is nothing to be switched off.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+	}
+	(&httputil.ReverseProxy{
+		// Rewrite and not Director: with Director, a client's Connection header can
+		// take away the headers that are set here.
+		Rewrite:        func(pr *httputil.ProxyRequest) { p.rewrite(pr, f) },
+		ModifyResponse: func(response *http.Response) error { return p.modify(response, f) },
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			p.fail(w, r, err)
+		},
+		Transport:     informational{next: p.transport(r), drop: func(h http.Header) { p.dropCookies(h, f) }},
+		FlushInterval: -1, // what the app has written is for the client to see
+		BufferPool:    p.buffers,
+		ErrorLog:      p.reverseLog,
+	}).ServeHTTP(w, r)
+}
+
+// rewrite makes the request to the app. The reverse proxy has removed hop-by-hop
+// and forwarding headers from it, and re-encoded a query that Go cannot parse: what
+// was meant by that query is for the app to say, so it goes as it came.
+func (p *Proxy) rewrite(pr *httputil.ProxyRequest, f Forwarding) {
+	in, out := pr.In, pr.Out
+	out.URL.Scheme, out.URL.Host = p.app.Scheme, p.app.Host
+	out.URL.RawQuery, out.URL.ForceQuery = in.URL.RawQuery, in.URL.ForceQuery
+	if raw := rawPath(in); raw != out.URL.EscapedPath() && strings.HasPrefix(raw, "/") && !strings.HasPrefix(raw, "//") {
+		// Bytes such as "|" may not stand in a path, yet browsers send them; Go
+		// would escape them. Opaque is sent as it is.
+		out.URL.Opaque = raw
+	}
+	wire.Forwarded(out.Header, in)
+	wire.SetCookieLine(out.Header, wire.Without(wire.CookieLine(out.Header), p.own))
+	if f.Exempt {
+		dropOverrides(out.Header)
+	}
+	f.Assertion.set(out.Header)
+	forwardTrailers(in, out)
+}
+
+// overrides name another path or method to apps that heed them.
+func overrides() []string {
+	return []string{
+		"X-Original-Url", "X-Original-Uri", "X-Original-Path", "X-Original-Method", "X-Envoy-Original-Path",
+		"X-Rewrite-Url", "X-Forwarded-Uri", "X-Forwarded-Path", "X-Forwarded-Prefix", "X-Forwarded-Method",
+		"X-Http-Method-Override", "X-Http-Method", "X-Method-Override",
+	}
+}
+
+func dropOverrides(h http.Header) {
+	for _, name := range overrides() {
+		wire.DelHeader(h, name)
+	}
+}
+
+var errSwitched = errors.New("the app switched protocols without being asked to")
+
+// modify cleans the app's answer before anyone else sees it.
+func (p *Proxy) modify(response *http.Response, f Forwarding) error {
+	if response.StatusCode == http.StatusSwitchingProtocols && response.Request.Header.Get("Upgrade") == "" {
+		return errSwitched
+	}
+	p.dropCookies(response.Header, f)
+	if f.OnResponse == nil {
+		return nil
+	}
+	return f.OnResponse(response)
+}
+
+// dropCookies removes the cookies that the app may not set. Clear-Site-Data is
+// left alone: an app that clears the browser's cookies signs its user out, and the
+// verification may go with it.
+func (p *Proxy) dropCookies(h http.Header, f Forwarding) {
+	if f.DropSetCookies {
+		h.Del("Set-Cookie")
+		return
+	}
+	lines := h["Set-Cookie"]
+	if len(lines) == 0 {
+		return
+	}
+	kept := slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
+		return p.own(wire.ReadSetCookie(line, time.Time{}).Pair)
+	})
+	if len(kept) == 0 {
+		h.Del("Set-Cookie")
+		return
+	}
+	h["Set-Cookie"] = kept
+}
+
+// fail answers for an app that did not. For a request whose context has ended
+// there is nobody to tell and nothing to log; the status is for the case that the
+// client is still there and only the request was cut.
+func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	p.onError(w, r, err)
+}
+
+func badGateway(w http.ResponseWriter, r *http.Request, _ error) {
+	WriteProblem(w, r, Problem{
+		Status: http.StatusBadGateway, Code: "app_unavailable", Title: "The app does not answer",
+		Detail: "The app behind this address could not be reached. Try again in a moment.",
+	})
+}
