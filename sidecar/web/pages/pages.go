@@ -1,0 +1,182 @@
+// Package pages turns view models into the pages that the sidecar shows to
+// people: the two-factor card, the challenge, and messages such as error
+// pages. It holds their templates, their style sheet, their script and their
+// icons, and it decides the headers under which they travel.
+//
+// It imports the standard library and a QR encoder only. It knows no request,
+// no policy and no store: whoever calls it has already decided what a person
+// may see. It must never log, never read a clock, and never write a byte of a
+// page before the whole page has been rendered.
+//
+// Pages contain no inline script and no inline style, because the policy in
+// their headers forbids both. Everything works without JavaScript; the script
+// adds Copy buttons, a confirmation dialog and a countdown.
+package pages
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+//go:embed templates
+var templateFiles embed.FS
+
+// Site is what all pages of one policy have in common.
+type Site struct {
+	// Prefix is the path under which the sidecar serves its pages, such as
+	// /my/profile/two-factor. It has no slash at its end.
+	Prefix string
+	// Product names the protected app in the top bar. Default: Issuer.
+	Product string
+	// LogoURL is a same-origin path to a logo, or empty.
+	LogoURL string
+	// SupportURL is where "Contact support" leads: an https or mailto URL, a
+	// same-origin path, or empty.
+	SupportURL string
+	// Issuer is the name under which an authenticator app files the account.
+	Issuer string
+	// SignInPath is the app's sign-in page.
+	SignInPath string
+}
+
+// validate reports every fault of a site. The policy's own validation has run
+// before; this one keeps a bad link from reaching a page all the same.
+func (s Site) validate() error {
+	var faults []error
+	if !isLocal(s.Prefix) || s.Prefix == "/" || strings.HasSuffix(s.Prefix, "/") || strings.ContainsAny(s.Prefix, "?#%") {
+		faults = append(faults, fmt.Errorf("prefix %q is not a plain path without a slash at its end", s.Prefix))
+	}
+	if s.Product == "" {
+		faults = append(faults, errors.New("product name is empty"))
+	}
+	if s.LogoURL != "" && !isLocal(s.LogoURL) {
+		faults = append(faults, fmt.Errorf("logo URL %q is not a same-origin path", s.LogoURL))
+	}
+	if s.SupportURL != "" && !isSupport(s.SupportURL) {
+		faults = append(faults, fmt.Errorf("support URL %q is neither https, mailto nor a same-origin path", s.SupportURL))
+	}
+	if s.SignInPath != "" && !isLocal(s.SignInPath) {
+		faults = append(faults, fmt.Errorf("sign-in path %q is not a same-origin path", s.SignInPath))
+	}
+	return errors.Join(faults...)
+}
+
+// Renderer writes the pages of one site. It is immutable and safe for
+// concurrent use.
+type Renderer struct {
+	site      Site
+	assets    assets
+	card      *template.Template
+	challenge *template.Template
+	message   *template.Template
+}
+
+// New parses the embedded templates once for a site.
+func New(site Site) (*Renderer, error) {
+	if site.Product == "" {
+		site.Product = site.Issuer
+	}
+	if err := site.validate(); err != nil {
+		return nil, fmt.Errorf("checking the site of the pages: %w", err)
+	}
+	assets, err := loadAssets(site.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	r := &Renderer{site: site, assets: assets}
+	for name, page := range map[string]**template.Template{
+		"card.html":      &r.card,
+		"challenge.html": &r.challenge,
+		"message.html":   &r.message,
+	} {
+		parsed, err := template.New("layout.html").Option("missingkey=error").
+			ParseFS(templateFiles, "templates/layout.html", "templates/parts.html", "templates/"+name)
+		if err != nil {
+			return nil, fmt.Errorf("parsing page template %s: %w", name, err)
+		}
+		*page = parsed
+	}
+	return r, nil
+}
+
+// frame is what the layout around every page needs.
+type frame struct {
+	Site   Site
+	Assets assets
+	// Title is the document's title.
+	Title string
+	// Layout is a class of the body: "wide" for the card, "narrow" else.
+	Layout string
+	// Back says whether "/" is a place this person can go to now.
+	Back bool
+	// HasCodes marks the page whose print-out is the recovery codes alone.
+	HasCodes bool
+	// tokens holds the CSRF token for each action.
+	tokens map[string]string
+}
+
+// Token returns the CSRF token of an action. A form without one could only
+// ever be refused, so a missing token fails the page.
+func (f frame) Token(action string) (string, error) {
+	token := f.tokens[action]
+	if token == "" {
+		return "", fmt.Errorf("no CSRF token for action %q", action)
+	}
+	return token, nil
+}
+
+// write renders into memory first, so that a fault never leaves half a page
+// with a status of success behind. On error nothing has been written.
+func write(w http.ResponseWriter, status int, page *template.Template, data any) error {
+	var body bytes.Buffer
+	if err := page.Execute(&body, data); err != nil {
+		return fmt.Errorf("rendering page: %w", err)
+	}
+	SetHeaders(w.Header())
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Language", "en")
+	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
+	w.WriteHeader(status)
+	if _, err := body.WriteTo(w); err != nil {
+		return fmt.Errorf("writing page: %w", err)
+	}
+	return nil
+}
+
+// isLocal reports whether a reference can only lead to this origin. Browsers
+// read "//" and "/\" as the start of a host, and drop tabs and line breaks
+// before they look.
+func isLocal(ref string) bool {
+	if !strings.HasPrefix(ref, "/") || strings.HasPrefix(ref, "//") {
+		return false
+	}
+	if strings.ContainsFunc(ref, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }) {
+		return false
+	}
+	u, err := url.Parse(ref)
+	return err == nil && u.Scheme == "" && u.Host == "" && u.User == nil
+}
+
+// isSupport reports whether a reference may stand behind "Contact support".
+func isSupport(ref string) bool {
+	if isLocal(ref) {
+		return true
+	}
+	u, err := url.Parse(ref)
+	return err == nil && (u.Scheme == "https" && u.Host != "" || u.Scheme == "mailto" && u.Opaque != "")
+}
+
+// localOr returns ref when it stays on this origin, and otherwise instead.
+func localOr(ref, instead string) string {
+	if isLocal(ref) {
+		return ref
+	}
+	return instead
+}
