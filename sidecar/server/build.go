@@ -1,0 +1,104 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/sallyport/sallyport/api/policy"
+	"github.com/sallyport/sallyport/sidecar/identity"
+	"github.com/sallyport/sallyport/sidecar/mfa"
+	"github.com/sallyport/sallyport/sidecar/proxy"
+	"github.com/sallyport/sallyport/sidecar/redisstore"
+	"github.com/sallyport/sallyport/sidecar/seal"
+	"github.com/sallyport/sallyport/sidecar/session"
+	"github.com/sallyport/sallyport/sidecar/upstream"
+	"github.com/sallyport/sallyport/sidecar/web"
+	"github.com/sallyport/sallyport/sidecar/web/pages"
+)
+
+// build makes the door for a policy. It has no side effect but what it returns.
+func (s *Server) build(m *policy.Manifest) (*door, error) {
+	rules := &m.Rules
+	realm := m.Namespace + "/" + rules.Workspace
+	ring, err := seal.Parse(s.Keys, realm)
+	if err != nil {
+		return nil, fmt.Errorf("read the key ring: %w", err)
+	}
+	app, err := s.appURL(rules.App.Port)
+	if err != nil {
+		return nil, err
+	}
+	cookies := web.Cookies{Insecure: s.InsecureCookies}
+	source, err := identity.New(rules.Identity, identity.Options{
+		App: app, Clock: s.Clock, OwnCookies: cookies.Names(), Observer: s.metrics.asked,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the identity source: %w", err)
+	}
+	renderer, err := pages.New(site(rules))
+	if err != nil {
+		return nil, fmt.Errorf("set up the pages: %w", err)
+	}
+	epoch := s.epochs.of(realm)
+	store, err := redisstore.New(s.Redis, redisstore.Config{
+		Prefix: s.KeyPrefix, Realm: realm, Epoch: epoch, Replicas: s.Replicas, Clock: s.Clock, Observer: s.metrics,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the store: %w", err)
+	}
+	domain := mfa.New(mfa.Config{
+		Store: store, Ring: ring, Clock: s.Clock, Random: s.Random, Events: s.audit, Issuer: rules.Issuer,
+		Regulation: mfa.DefaultRegulation(), Hasher: s.hasher,
+	})
+	keeper := session.NewKeeper(ring, s.Random)
+	d := &door{
+		realm: realm, rules: rules, store: store, source: source, mfa: domain, keeper: keeper, cookies: cookies,
+		answer:  &answerer{rules: rules, pages: renderer, cookies: cookies, log: s.Log},
+		metrics: s.metrics, audit: s.audit, clock: s.Clock, log: s.Log, recheck: s.Recheck, latest: s.current.Load,
+		hygiene: &proxy.Hygiene{
+			OwnCookies: cookies.Names(), SignificantCookies: identity.Cookies(rules.Identity), Reserved: source.Reserved,
+		},
+		web: web.New(web.Config{
+			Rules: rules, MFA: domain, Keeper: keeper, Pages: renderer, App: upstream.New(app, rules.App),
+			Cookies: cookies, Clock: s.Clock, Log: s.Log,
+		}),
+	}
+	d.epochKnown.Store(epoch != "")
+	d.app = proxy.New(proxy.Config{App: app, OwnCookies: cookies.Names(), Log: s.Log, ErrorHandler: d.appFailed})
+	return d, nil
+}
+
+func site(rules *policy.Rules) pages.Site {
+	product := rules.Branding.ProductName
+	if product == "" {
+		product = rules.Issuer
+	}
+	return pages.Site{
+		Prefix: rules.App.TwoFactorPath, Product: product, LogoURL: rules.Branding.LogoURL,
+		SupportURL: rules.Branding.SupportURL, Issuer: rules.Issuer, SignInPath: rules.App.SignInPath,
+	}
+}
+
+func (s *Server) appURL(port policy.Port) (*url.URL, error) {
+	switch {
+	case s.App != nil:
+		return s.App, nil
+	case port.Number != 0:
+		return &url.URL{Scheme: "http", Host: "127.0.0.1:" + strconv.Itoa(int(port.Number))}, nil
+	}
+	return nil, fmt.Errorf("spec.app.port is the name %q: outside a cluster write its number, or pass --app", port.Name)
+}
+
+// appFailed answers when the app does not.
+func (d *door) appFailed(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
+		return // the client is gone, or the stream was cut
+	}
+	d.log.WarnContext(r.Context(), "Could not reach the app", slog.Any("error", err))
+	d.answer.appUnavailable(w, r)
+}

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// epochs remembers, per realm, which store held the enrolments. A store that comes
+// back empty or swapped is recognised by it, across restarts.
+type epochs struct {
+	path string
+
+	mu     sync.Mutex
+	values map[string]string
+}
+
+// readEpochs reads the file, if there is one. A file that cannot be understood is
+// an error: taking it for "none" would forget what the store must prove.
+func readEpochs(path string) (*epochs, error) {
+	e := &epochs{path: path, values: map[string]string{}}
+	if path == "" {
+		return e, nil
+	}
+	doc, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return e, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the epoch file: %w", err)
+	}
+	if err := json.Unmarshal(doc, &e.values); err != nil {
+		return nil, fmt.Errorf("read the epoch file %s: it is not a JSON object of realms and epochs; "+
+			"restore it, or remove it to accept whatever store is there now: %w", path, err)
+	}
+	return e, nil
+}
+
+func (e *epochs) of(realm string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.values[realm]
+}
+
+// remember keeps the realm's epoch, and writes it down if there is a file.
+func (e *epochs) remember(realm, epoch string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.values[realm] == epoch {
+		return nil
+	}
+	e.values[realm] = epoch
+	if e.path == "" {
+		return nil
+	}
+	doc, err := json.MarshalIndent(e.values, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the epochs: %w", err)
+	}
+	if err := replaceFile(e.path, append(doc, '\n')); err != nil {
+		return fmt.Errorf("write the epoch file: %w", err)
+	}
+	return nil
+}
+
+// replaceFile writes a file so that a reader, or a crash, meets the old or the new
+// content and nothing between.
+func replaceFile(path string, content []byte) error {
+	temporary, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temporary.Name())
+	_, err = temporary.Write(content)
+	if err == nil {
+		err = temporary.Sync()
+	}
+	if closed := temporary.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(temporary.Name(), path)
+}

@@ -1,0 +1,111 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/sallyport/sallyport/sidecar/mfa"
+	"github.com/sallyport/sallyport/sidecar/redisstore"
+)
+
+const (
+	checkEvery     = 5 * time.Second
+	checkAgain     = 500 * time.Millisecond // while something is wrong
+	checkTimeout   = 2 * time.Second
+	driftTolerated = 5 * time.Second
+	driftRefused   = 15 * time.Second
+)
+
+// errEpochUnknown means that the store has not been seen yet, so that nothing it
+// says about absent records can be believed.
+var errEpochUnknown = errors.New("the store has not been reached since the start")
+
+// watchStore keeps readiness true to the store, and learns its epoch as soon as
+// the store can be reached.
+func (s *Server) watchStore(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		wait := checkEvery
+		if !s.checkStore(ctx, s.current.Load()) {
+			wait = checkAgain
+		}
+		timer.Reset(wait)
+	}
+}
+
+func (s *Server) checkStore(ctx context.Context, d *door) bool {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if !d.epochKnown.Load() {
+		if err := s.learnEpoch(ctx, d); err != nil {
+			s.storeIs(ctx, err)
+			return false
+		}
+	}
+	health := d.store.Check(ctx)
+	s.storeIs(ctx, health.Err)
+	if health.Err != nil {
+		return false
+	}
+	s.clockDrifts(ctx, health.Drift)
+	return true
+}
+
+// learnEpoch takes the epoch of the store, or makes it on a store that is new.
+func (s *Server) learnEpoch(ctx context.Context, d *door) error {
+	epoch, err := redisstore.EnsureEpoch(ctx, s.Redis, s.KeyPrefix, d.realm, s.epochs.of(d.realm), s.Random)
+	if err != nil {
+		return err
+	}
+	if err := s.epochs.remember(d.realm, epoch); err != nil {
+		return err
+	}
+	d.store.SetEpoch(epoch)
+	d.epochKnown.Store(true)
+	return nil
+}
+
+func (s *Server) storeIs(ctx context.Context, err error) {
+	detail := ""
+	switch {
+	case errors.Is(err, mfa.ErrStoreLost):
+		detail = "this Redis is not the one that held the enrolments: its epoch is missing or another. " +
+			"Restore its data, or accept the loss as the operating notes say; until then nothing passes"
+	case errors.Is(err, redisstore.ErrReadOnly), errors.Is(err, redisstore.ErrEvicts):
+		detail = err.Error()
+	case err != nil:
+		detail = fmt.Sprintf("Redis cannot be used: %v", err)
+	}
+	if !s.readiness.set(checkStore, err == nil, detail) {
+		return
+	}
+	if err != nil {
+		s.Log.ErrorContext(ctx, "The store cannot be relied upon", slog.String("detail", detail))
+		return
+	}
+	s.Log.InfoContext(ctx, "The store can be relied upon")
+}
+
+// clockDrifts compares this machine's clock with the store's: a code is judged by
+// the former, and one that is far off would refuse every phone, or accept codes
+// of another time.
+func (s *Server) clockDrifts(ctx context.Context, drift time.Duration) {
+	off := drift.Abs()
+	detail := ""
+	if off > driftTolerated {
+		detail = fmt.Sprintf("this machine's clock and Redis's differ by %s; run NTP on both", off.Round(time.Second))
+	}
+	changed := s.readiness.set(checkClock, off <= driftRefused, detail)
+	if changed && detail != "" {
+		s.Log.WarnContext(ctx, "The clocks differ", slog.Duration("drift", drift))
+	}
+}

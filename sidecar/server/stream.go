@@ -1,0 +1,77 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/sallyport/sallyport/sidecar/authz"
+)
+
+// maxDoubts is how many re-checks in a row may fail to give an answer before a
+// long-lived request is cut: a blip of the store or of the identity source must
+// not end every WebSocket at once, and a lasting one must not keep them open.
+const maxDoubts = 2
+
+// watch re-checks the decision for as long as the request lasts, and ends it once
+// it may no longer pass: a WebSocket or an event stream must not outlive the
+// verification it was opened with. Nothing runs for a request that is over before
+// the first check.
+func (d *door) watch(r *http.Request, v *visit) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(r.Context())
+	w := &watcher{
+		door: d, request: r.WithContext(ctx), token: v.token, class: v.class, cancel: cancel,
+		subject: v.visitor.Identity.Subject,
+	}
+	w.mu.Lock()
+	w.timer = time.AfterFunc(d.recheck, w.check)
+	w.mu.Unlock()
+	return ctx, w.release
+}
+
+type watcher struct {
+	door    *door
+	request *http.Request
+	token   string
+	class   authz.Path
+	subject string
+	cancel  context.CancelFunc
+
+	mu     sync.Mutex
+	timer  *time.Timer
+	done   bool
+	doubts int
+}
+
+func (w *watcher) release() {
+	w.mu.Lock()
+	w.done = true
+	w.timer.Stop()
+	w.mu.Unlock()
+	w.cancel()
+}
+
+func (w *watcher) check() {
+	again := &visit{class: w.class, token: w.token}
+	err := w.door.latest().decide(w.request, again)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.done {
+		return
+	}
+	switch {
+	case err == nil && again.decision == authz.Allow && again.visitor.Identity.Subject == w.subject:
+		w.doubts = 0
+	case (err != nil || again.decision == authz.Refuse) && w.doubts < maxDoubts:
+		w.doubts++
+	default:
+		w.door.metrics.streamsCut.Inc()
+		w.door.audit.write(w.request.Context(), eventStreamCut,
+			slog.String("user", again.visitor.User.Key), slog.String("decision", again.decision.String()))
+		w.cancel()
+		return
+	}
+	w.timer.Reset(w.door.recheck)
+}
