@@ -49,12 +49,10 @@ func (s *manifestSpec) checkCluster(f *Faults) {
 
 func (s *labelSelector) check(f *Faults) {
 	const path = "spec.selector"
-	switch {
-	case s == nil:
-		f.add(path, "is required; write the labels of the app's pods, such as matchLabels: {app: portal}")
+	if s == nil {
+		f.add(path, "is required; write the labels of the app's pods, such as matchLabels: {app: portal}, "+
+			"or {} for every pod of the namespace")
 		return
-	case len(s.MatchLabels) == 0 && len(s.MatchExpressions) == 0:
-		f.add(path, "would select every pod of the namespace; write matchLabels or matchExpressions")
 	}
 	for i, e := range s.MatchExpressions {
 		at := element(path+".matchExpressions", i)

@@ -167,9 +167,9 @@ func TestDecodeManifestReportsSelector(t *testing.T) {
 		name, selector string
 		want           []string
 	}{
-		{"one that selects everything", `{}`, []string{"spec.selector|would select every pod"}},
+		{"one that selects the whole namespace", `{}`, nil},
 		{"text", `"app=portal"`, []string{"spec.selector|must be an object, not text"}},
-		{"labels without matchLabels", `{"app":"portal"}`, []string{"spec.selector.app|is not a field", "spec.selector|would select every pod"}},
+		{"labels without matchLabels", `{"app":"portal"}`, []string{"spec.selector.app|is not a field"}},
 		{"labels that are no text", `{"matchLabels":{"a/b":1}}`, []string{`spec.selector.matchLabels["a/b"]|must be text, not a number`}},
 		{
 			"expressions", `{"matchExpressions":[{"key":"","operator":"In"},{"key":"a","operator":"Exists","values":["b"]},{"key":"a","operator":"in"}]}`,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pquerna/otp/totp"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/sallyport/sallyport/sidecar/mfa"
 	"github.com/sallyport/sallyport/sidecar/redisstore"
@@ -121,7 +122,7 @@ func TestEnrolment(t *testing.T) {
 	if snapshot, err := f.Load(t.Context(), alice, ""); err != nil || snapshot.Record != nil {
 		t.Errorf("a pending enrolment counts as one: %+v, %v", snapshot.Record, err)
 	}
-	if _, err := f.Confirm(t.Context(), alice, "another browser", code(t, secret, f.now), grant("k")); !errors.Is(err, mfa.ErrNoPending) {
+	if _, err := f.Confirm(t.Context(), alice, "another-browser", code(t, secret, f.now), grant("k")); !errors.Is(err, mfa.ErrNoPending) {
 		t.Errorf("confirming from another browser: %v, want %v", err, mfa.ErrNoPending)
 	}
 	if _, err := f.Confirm(t.Context(), alice, "browser", "000000", grant("k")); !errors.Is(err, mfa.ErrWrongCode) {
@@ -338,4 +339,19 @@ func TestDisableWithCode(t *testing.T) {
 	if snapshot, err := f.Load(t.Context(), alice, ""); err != nil || snapshot.Record != nil {
 		t.Errorf("two-factor is still there (%v)", err)
 	}
+}
+
+func openStore(t *testing.T, client redis.UniversalClient) mfa.Store {
+	t.Helper()
+	epoch, err := redisstore.EnsureEpoch(t.Context(), client, "sallyport", "acme/portal", "", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := redisstore.New(client, redisstore.Config{
+		Prefix: "sallyport", Realm: "acme/portal", Epoch: epoch, Clock: time.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
 }

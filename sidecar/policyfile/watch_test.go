@@ -154,17 +154,17 @@ func TestWatchTellsOfFaultsAndOfTheirMending(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "policy.yaml")
 	w := loaded(t, path)
-	write(t, path, "kind: [MFAPolicy\n")
+	replace(t, path, "kind: [MFAPolicy\n")
 	w.wantError(nil)
-	write(t, path, manifest("'a:b'"))
+	replace(t, path, manifest("'a:b'"))
 	c := w.next()
 	if faults, ok := errors.AsType[policy.Faults](c.err); !ok || len(faults) != 1 {
 		t.Fatalf("told %v, want one fault", c.err)
 	}
-	write(t, path, "")
+	replace(t, path, "")
 	w.wantError(nil)
 	// The receiver was told of a fault, and so hears of the old content again.
-	write(t, path, manifest("One"))
+	replace(t, path, manifest("One"))
 	w.wantIssuer("One")
 }
 
@@ -200,11 +200,19 @@ func TestWatchWaitsForTheFileToSettle(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "policy.yaml")
 	w := loaded(t, path)
 	full := manifest("Last")
-	f, err := os.Create(path) //nolint:gosec // G304: in the test's own directory
+	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // every write is checked
+	f, err := root.Create(filepath.Base(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(f.Close(), root.Close()); err != nil {
+			t.Error(err)
+		}
+	})
 	for i := range full {
 		if _, err := f.WriteString(full[i : i+1]); err != nil {
 			t.Fatal(err)
