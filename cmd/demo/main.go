@@ -43,8 +43,9 @@ func main() {
 	flag.BoolVar(&s.verbose, "v", false, "write the sidecar's log to the terminal instead of a file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, s, os.Stdout); err != nil {
+	err := run(ctx, s, os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
 		os.Exit(1)
 	}
@@ -54,11 +55,12 @@ func run(ctx context.Context, s settings, out io.Writer) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fmt.Errorf("make the demo's folder: %w", err)
 	}
-	log, closeLog, err := s.logger()
+	logTo, err := s.logFile()
 	if err != nil {
 		return err
 	}
-	defer closeLog()
+	defer func() { _ = logTo.Close() }()
+	log := slog.New(slog.NewJSONHandler(logTo, nil))
 	traffic, err := listen(ctx, s.port, "PORT")
 	if err != nil {
 		return err
@@ -93,15 +95,15 @@ func listen(ctx context.Context, port, variable string) (net.Listener, error) {
 	return listener, nil
 }
 
-func (s settings) logger() (*slog.Logger, func() error, error) {
+func (s settings) logFile() (*os.File, error) {
 	if s.verbose {
-		return slog.New(slog.NewJSONHandler(os.Stderr, nil)), func() error { return nil }, nil
+		return os.Stderr, nil
 	}
 	file, err := os.OpenFile(filepath.Join(s.dir, "sidecar.log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open the log: %w", err)
+		return nil, fmt.Errorf("open the log: %w", err)
 	}
-	return slog.New(slog.NewJSONHandler(file, nil)), file.Close, nil
+	return file, nil
 }
 
 // startApp serves the workspace app on a port of its own, which only the sidecar knows.
@@ -175,7 +177,7 @@ func (s settings) sidecar(app *url.URL, log *slog.Logger) (*server.Server, func(
 // overwritten.
 func (s settings) keep(name string, content func() ([]byte, error)) ([]byte, error) {
 	path := filepath.Join(s.dir, name)
-	kept, err := os.ReadFile(path)
+	kept, err := os.ReadFile(path) //nolint:gosec // the folder is the user's choice, the name is ours
 	if err == nil {
 		return kept, nil
 	}

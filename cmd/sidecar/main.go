@@ -31,17 +31,16 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	cmd := command()
-	cmd.SetArgs(os.Args[1:])
-	if err := cmd.ExecuteContext(ctx); err != nil {
-		fmt.Fprintf(os.Stderr, "sidecar: %v\n", err)
-		var usage *usageError
-		if errors.As(err, &usage) {
-			os.Exit(exitUsage)
-		}
-		os.Exit(exitFailed)
+	err := command().ExecuteContext(ctx)
+	stop()
+	if err == nil {
+		return
 	}
+	fmt.Fprintf(os.Stderr, "sidecar: %v\n", err)
+	if _, ok := errors.AsType[*usageError](err); ok {
+		os.Exit(exitUsage)
+	}
+	os.Exit(exitFailed)
 }
 
 // usageError is a mistake on the command line.

@@ -165,5 +165,5 @@ func (a *answerer) signIn(w http.ResponseWriter, r *http.Request, own bool) {
 // redirect always says 303: the browser continues with a GET, and no cache keeps it.
 func redirect(w http.ResponseWriter, r *http.Request, to string) {
 	pages.SetHeaders(w.Header())
-	http.Redirect(w, r, to, http.StatusSeeOther)
+	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // to is a path of this origin: proxy.ReturnTo, or the policy's
 }

@@ -108,15 +108,16 @@ func (d *door) classify(r *http.Request, v *visit) {
 		v.own = true
 		return
 	}
-	if pass, ok := d.rules.Exempts(r.Method, path); ok {
-		v.class, v.pass = authz.PathExempt, pass
-		return
-	}
 	switch {
+	// Before exemptions: a sign-out that a policy exempts still ends a verification.
 	case path == app.SignOut.Path && r.Method == app.SignOut.Method:
 		v.class = authz.PathSignOut
 	case path == app.SignInPath || path == app.PasswordCheck.Path:
 		v.class = authz.PathSignIn
+	default:
+		if pass, ok := d.rules.Exempts(r.Method, path); ok {
+			v.class, v.pass = authz.PathExempt, pass
+		}
 	}
 }
 
@@ -163,11 +164,11 @@ func (d *door) establish(ctx context.Context, v *visit) error {
 		return nil
 	}
 	signIn, err := d.keeper.Decode(v.visitor.User.Key, key, snapshot.SignIn)
-	if err != nil {
+	switch {
+	case err != nil:
+		// Somebody wrote to the store who has no keys. It verifies nothing.
 		d.audit.write(ctx, eventForged, slog.String("user", v.visitor.User.Key))
-		return nil
-	}
-	if signIn.Counts(d.clock(), web.Limits(d.rules), snapshot.Record.Generation, v.visitor.Binding) {
+	case signIn.Counts(d.clock(), web.Limits(d.rules), snapshot.Record.Generation, v.visitor.Binding):
 		v.visitor.SignIn = signIn
 	}
 	return nil
@@ -264,17 +265,20 @@ func (d *door) touch(ctx context.Context, v *visit) {
 		return
 	}
 	signIn.LastSeen = d.clock()
-	d.update(ctx, v, signIn, "Could not note that a verified sign-in is in use")
+	d.update(ctx, v, signIn)
 }
 
-func (d *door) update(ctx context.Context, v *visit, signIn *session.SignIn, failure string) {
+// update writes a verified sign-in down. Where that fails it stays as it was: idle
+// for longer, or bound to the former session cookie, and so asked for a code
+// sooner.
+func (d *door) update(ctx context.Context, v *visit, signIn *session.SignIn) {
 	key := d.keeper.Key(v.token)
 	value, err := d.keeper.Encode(v.visitor.User.Key, key, *signIn)
 	if err == nil {
 		err = d.mfa.UpdateSignIn(ctx, v.visitor.User, key, value, signIn.TTL(d.clock(), web.Limits(d.rules)))
 	}
 	if err != nil {
-		d.log.WarnContext(ctx, failure, slog.Any("error", err))
+		d.log.WarnContext(ctx, "Could not update a verified sign-in", slog.Any("error", err))
 	}
 }
 
@@ -320,7 +324,7 @@ func (d *door) observe(r *http.Request, v *visit, header http.Header) error {
 		return d.endVerification(ctx, v)
 	}
 	v.visitor.SignIn.Follow(d.keeper.Binding(v.visitor.User.Key, signIn))
-	d.update(ctx, v, v.visitor.SignIn, "Could not follow the app's new session cookie; the user will be asked for a code")
+	d.update(ctx, v, v.visitor.SignIn)
 	return nil
 }
 

@@ -26,7 +26,7 @@ func readEpochs(path string) (*epochs, error) {
 	if path == "" {
 		return e, nil
 	}
-	doc, err := os.ReadFile(path)
+	doc, err := os.ReadFile(path) //nolint:gosec // the path is a flag
 	if errors.Is(err, fs.ErrNotExist) {
 		return e, nil
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	checkEvery     = 5 * time.Second
+	checkEvery     = 2 * time.Second
 	checkAgain     = 500 * time.Millisecond // while something is wrong
 	checkTimeout   = 2 * time.Second
 	driftTolerated = 5 * time.Second

@@ -80,7 +80,7 @@ func TestCounts(t *testing.T) {
 func TestFollowForgetsTheOldestBindings(t *testing.T) {
 	t.Parallel()
 	s := session.SignIn{Bindings: []string{"first"}}
-	for _, b := range strings.Fields("a b c d e f g h") {
+	for b := range strings.FieldsSeq("a b c d e f g h") {
 		s.Follow(b)
 	}
 	if got, want := s.Bindings, strings.Fields("a b c d e f g h"); !cmp.Equal(got, want) {

@@ -87,8 +87,9 @@ func client(t *testing.T, app http.Handler, rules policy.App) *upstream.Client {
 	return c
 }
 
-func browserRequest() *http.Request {
-	r := httptest.NewRequest(http.MethodPost, "https://portal.example/my/profile/two-factor/disable", nil)
+func browserRequest(t *testing.T) *http.Request {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "https://portal.example/my/profile/two-factor/disable", nil)
 	r.Header.Set("Cookie", "session=browsers-own")
 	r.Header.Set("X-Forwarded-Proto", "https")
 	r.Header.Set("User-Agent", "a browser")
@@ -100,14 +101,14 @@ func TestFormCheckSignsInAsABrowserDoesAndLeavesNoSession(t *testing.T) {
 	app := &formApp{sessions: map[string]bool{}}
 	c := client(t, app, rules(nil))
 
-	if err := c.CheckPassword(t.Context(), browserRequest(), "alice", "right"); err != nil {
+	if err := c.CheckPassword(t.Context(), browserRequest(t), "alice", "right"); err != nil {
 		t.Errorf("the right password: %v", err)
 	}
 	for name, attempt := range map[string][2]string{
 		"wrong password": {"alice", "wrong"}, "unknown user": {"mallory", "right"},
 		"no password": {"alice", ""}, "no account": {"", "right"},
 	} {
-		if err := c.CheckPassword(t.Context(), browserRequest(), attempt[0], attempt[1]); !errors.Is(err, mfa.ErrWrongPassword) {
+		if err := c.CheckPassword(t.Context(), browserRequest(t), attempt[0], attempt[1]); !errors.Is(err, mfa.ErrWrongPassword) {
 			t.Errorf("%s: error is %v, want %v", name, err, mfa.ErrWrongPassword)
 		}
 	}
@@ -168,7 +169,7 @@ func TestVerdicts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			app := rules(func(r *policy.Rules) { r.App.PasswordCheck.Type = c.kind })
-			got := client(t, c.app, app).CheckPassword(t.Context(), browserRequest(), "alice", "secret")
+			got := client(t, c.app, app).CheckPassword(t.Context(), browserRequest(t), "alice", "secret")
 			if !errors.Is(got, c.want) {
 				t.Errorf("CheckPassword() = %v, want %v", got, c.want)
 			}
@@ -189,7 +190,7 @@ func TestCheckPasswordSendsWhatThePolicyNames(t *testing.T) {
 		}), rules(func(r *policy.Rules) {
 			r.App.PasswordCheck = policy.PasswordCheck{Type: policy.PasswordCheckJSON, UsernameField: "login", PasswordField: "pw"}
 		}))
-		if err := c.CheckPassword(t.Context(), browserRequest(), "alice", `p"w`); err != nil {
+		if err := c.CheckPassword(t.Context(), browserRequest(t), "alice", `p"w`); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(map[string]string{"login": "alice", "pw": `p"w`}, got); diff != "" {
@@ -203,10 +204,10 @@ func TestCheckPasswordSendsWhatThePolicyNames(t *testing.T) {
 				w.WriteHeader(http.StatusUnauthorized)
 			}
 		}), rules(func(r *policy.Rules) { r.App.PasswordCheck.Type = policy.PasswordCheckBasic }))
-		if err := c.CheckPassword(t.Context(), browserRequest(), "alice", "pä:ss"); err != nil {
+		if err := c.CheckPassword(t.Context(), browserRequest(t), "alice", "pä:ss"); err != nil {
 			t.Error(err)
 		}
-		if err := c.CheckPassword(t.Context(), browserRequest(), "al:ice", "x"); !errors.Is(err, upstream.ErrUnavailable) {
+		if err := c.CheckPassword(t.Context(), browserRequest(t), "al:ice", "x"); !errors.Is(err, upstream.ErrUnavailable) {
 			t.Errorf("an account with a colon: %v, want %v", err, upstream.ErrUnavailable)
 		}
 	})
@@ -219,7 +220,7 @@ func TestAppThatIsAwaySaysNothingAboutThePassword(t *testing.T) {
 	server.Close()
 	for _, kind := range []policy.PasswordCheckType{policy.PasswordCheckForm, policy.PasswordCheckJSON, policy.PasswordCheckBasic} {
 		c := upstream.New(origin, rules(func(r *policy.Rules) { r.App.PasswordCheck.Type = kind }))
-		if err := c.CheckPassword(t.Context(), browserRequest(), "alice", "right"); !errors.Is(err, upstream.ErrUnavailable) {
+		if err := c.CheckPassword(t.Context(), browserRequest(t), "alice", "right"); !errors.Is(err, upstream.ErrUnavailable) {
 			t.Errorf("%s: error is %v, want %v", kind, err, upstream.ErrUnavailable)
 		}
 	}
@@ -230,7 +231,7 @@ func TestSignOut(t *testing.T) {
 	t.Run("ends the browser's session and returns the app's cookies", func(t *testing.T) {
 		t.Parallel()
 		app := &formApp{sessions: map[string]bool{"browsers-own": true}}
-		lines, err := client(t, app, rules(nil)).SignOut(t.Context(), browserRequest())
+		lines, err := client(t, app, rules(nil)).SignOut(t.Context(), browserRequest(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +248,7 @@ func TestSignOut(t *testing.T) {
 			http.SetCookie(w, &http.Cookie{Name: "session", Value: "still-here"})
 			w.WriteHeader(http.StatusForbidden)
 		})
-		lines, err := client(t, refuses, rules(nil)).SignOut(t.Context(), browserRequest())
+		lines, err := client(t, refuses, rules(nil)).SignOut(t.Context(), browserRequest(t))
 		if err != nil || len(lines) != 0 {
 			t.Errorf("SignOut() = %q, %v; want nothing", lines, err)
 		}

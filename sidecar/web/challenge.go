@@ -25,7 +25,7 @@ func (h *Handler) challenge(w http.ResponseWriter, r *http.Request, v Visitor) e
 		seeOther(w, r, returnTo)
 		return nil
 	}
-	return h.showChallenge(w, v, r, http.StatusOK, pages.Challenge{ReturnTo: returnTo})
+	return h.showChallenge(w, v, http.StatusOK, pages.Challenge{ReturnTo: returnTo})
 }
 
 // answer judges a code, or a recovery code.
@@ -61,7 +61,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, v Visitor) erro
 		}
 	}
 	e.announce(w.Header())
-	return h.showChallenge(w, v, r, e.status, c)
+	return h.showChallenge(w, v, e.status, c)
 }
 
 func (h *Handler) judge(r *http.Request, v Visitor) (issued *issue, recovery bool, err error) {
@@ -83,9 +83,7 @@ func (h *Handler) judge(r *http.Request, v Visitor) (issued *issue, recovery boo
 	return issued, recovery, err
 }
 
-func (h *Handler) showChallenge(
-	w http.ResponseWriter, v Visitor, r *http.Request, status int, c pages.Challenge,
-) error {
+func (h *Handler) showChallenge(w http.ResponseWriter, v Visitor, status int, c pages.Challenge) error {
 	if v.Token == "" {
 		token, err := h.Keeper.NewToken()
 		if err != nil {
@@ -126,7 +124,7 @@ func (h *Handler) cancel(w http.ResponseWriter, r *http.Request, v Visitor) erro
 	}
 	for _, name := range identity.Cookies(h.Rules.Identity) {
 		if !answered[name] {
-			http.SetCookie(w, &http.Cookie{Name: name, Path: "/", MaxAge: -1})
+			http.SetCookie(w, &http.Cookie{Name: name, Path: "/", MaxAge: -1}) //nolint:gosec // it deletes a cookie of the app's
 		}
 	}
 	h.Cookies.EndToken(w.Header())

@@ -63,7 +63,7 @@ func (c Cookies) DecodeReturn(value string) string {
 }
 
 func (c Cookies) cookie(name, value string, maxAge int) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // Secure is off for development alone, and said so at the start
 		Name: name, Value: value, Path: "/", MaxAge: maxAge,
 		Secure: !c.Insecure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}

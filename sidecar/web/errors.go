@@ -96,8 +96,7 @@ var explanations = []struct {
 // explain returns what to say about an error; known is false for one that only
 // the log may hear about.
 func explain(err error) (e explanation, known bool) {
-	var locked *mfa.LockedError
-	if errors.As(err, &locked) {
+	if locked, ok := errors.AsType[*mfa.LockedError](err); ok {
 		seconds := int(math.Ceil(locked.RetryAfter.Seconds()))
 		return explanation{
 			status: http.StatusTooManyRequests, retryAfter: time.Duration(seconds) * time.Second,

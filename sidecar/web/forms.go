@@ -32,7 +32,7 @@ func (h *Handler) formTokenFits(r *http.Request, v Visitor, action string) bool 
 // seeOther sends a browser on with a GET (RFC 9110, section 15.4.4), never cached.
 func seeOther(w http.ResponseWriter, r *http.Request, to string) {
 	pages.SetHeaders(w.Header())
-	http.Redirect(w, r, to, http.StatusSeeOther)
+	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // to is a path of this origin: proxy.ReturnTo, or the policy's
 }
 
 func errorAttr(err error) slog.Attr { return slog.Any("error", err) }

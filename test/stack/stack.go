@@ -1,0 +1,377 @@
+// Package stack runs the whole product on loopback for tests: the demo workspace
+// app, a Redis, and one or more sidecars in front, each with real listeners.
+//
+// Tests drive it from outside: by HTTP, by a browser, by Redis, by editing the
+// policy file. It must not reach into the sidecar.
+package stack
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sallyport/sallyport/cmd/workspace/portal"
+	"github.com/sallyport/sallyport/sidecar/redisstore"
+	"github.com/sallyport/sallyport/sidecar/seal"
+	"github.com/sallyport/sallyport/sidecar/server"
+)
+
+// Policy is what tests change about the policy of the demo app.
+type Policy struct {
+	Everyone, Admins bool
+	// Spec is merged over the spec, so that a test can set or replace anything.
+	Spec map[string]any
+}
+
+// Options of a Stack. The zero value is one sidecar with a Redis in memory.
+type Options struct {
+	Policy   Policy
+	Sidecars int
+	// RedisURL of a real Redis. Default: one in memory.
+	RedisURL string
+	// App in place of the demo app.
+	App http.Handler
+	// OnRequest sees every request that reaches the app.
+	OnRequest func(*http.Request)
+	// Clock of the sidecars. Default: the real one.
+	Clock func() time.Time
+	// Recheck of open streams. Default: 200 ms.
+	Recheck time.Duration
+	// EpochFile of the sidecars. Default: none.
+	EpochFile string
+	// SecureCookies serves cookies as in production.
+	SecureCookies bool
+}
+
+// Stack is a running product.
+type Stack struct {
+	// Redis is the server in memory; nil with a real one.
+	Redis *miniredis.Miniredis
+	// RedisURL of the Redis in use.
+	RedisURL string
+	// AppURL leads to the app without a door.
+	AppURL string
+	// Sidecars in front of it.
+	Sidecars []*Sidecar
+	// Hits counts the requests that reached the app.
+	Hits atomic.Int64
+
+	t       testing.TB
+	options Options
+	dir     string
+	keys    []byte
+	app     *url.URL
+}
+
+// Sidecar is one running sidecar.
+type Sidecar struct {
+	// URL of the traffic port, OpsURL of the operations port.
+	URL, OpsURL string
+	// Log is what it wrote.
+	Log *Log
+
+	stop context.CancelFunc
+	done chan error
+}
+
+// Log collects a sidecar's log.
+type Log struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buffer.Write(p)
+}
+
+// String returns everything written so far.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buffer.String()
+}
+
+// Start runs a Stack until the test ends, and waits until its sidecars are ready.
+func Start(t testing.TB, options Options) *Stack {
+	t.Helper()
+	s := Prepare(t, options)
+	for range max(1, options.Sidecars) {
+		s.WaitReady(s.AddSidecar())
+	}
+	return s
+}
+
+// Prepare runs everything but a sidecar.
+func Prepare(t testing.TB, options Options) *Stack {
+	t.Helper()
+	s := &Stack{t: t, options: options, dir: t.TempDir(), RedisURL: options.RedisURL}
+	if s.options.Clock == nil {
+		s.options.Clock = time.Now
+	}
+	if s.options.Recheck == 0 {
+		s.options.Recheck = 200 * time.Millisecond
+	}
+	if s.RedisURL == "" {
+		s.Redis = miniredis.RunT(t)
+		s.RedisURL = "redis://" + s.Redis.Addr()
+	}
+	s.startApp()
+	var err error
+	if s.keys, err = seal.Generate(rand.Reader, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	s.SetPolicy(options.Policy)
+	return s
+}
+
+func (s *Stack) startApp() {
+	handler := s.options.App
+	if handler == nil {
+		app, err := portal.New(portal.Config{
+			Users: portal.DemoUsers(), Clock: time.Now, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		handler = app.Handler()
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	app := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.Hits.Add(1)
+		if s.options.OnRequest != nil {
+			s.options.OnRequest(r)
+		}
+		handler.ServeHTTP(w, r)
+	}))
+	app.Config.Protocols = protocols
+	app.Start()
+	s.t.Cleanup(app.CloseClientConnections)
+	s.t.Cleanup(app.Close)
+	s.AppURL = app.URL
+	var err error
+	if s.app, err = url.Parse(app.URL); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Keys is the key ring of the sidecars.
+func (s *Stack) Keys() []byte { return s.keys }
+
+// PolicyFile is the file that the sidecars follow.
+func (s *Stack) PolicyFile() string { return filepath.Join(s.dir, "policy.yaml") }
+
+// SetPolicy writes the policy file in one step.
+func (s *Stack) SetPolicy(p Policy) {
+	s.t.Helper()
+	spec := map[string]any{
+		"selector":           map[string]any{"matchLabels": map[string]string{"app": "portal"}},
+		"requireForEveryone": p.Everyone,
+		"requireForAdmins":   p.Admins,
+		"issuer":             "Acme portal",
+		"app":                map[string]any{"port": 8080},
+		"identity": map[string]any{
+			"type": "Endpoint",
+			"endpoint": map[string]any{
+				"path": "/api/me", "cookies": []string{"session"}, "subject": "/id", "account": "/username", "roles": "/roles",
+			},
+		},
+		"exempt": []map[string]any{
+			{"path": "/healthz"}, {"prefix": "/static/", "methods": []string{"GET", "HEAD"}},
+		},
+	}
+	maps.Copy(spec, p.Spec)
+	doc, err := json.Marshal(map[string]any{
+		"apiVersion": "mfa.sallyport.dev/v1alpha1", "kind": "MFAPolicy",
+		"metadata": map[string]any{"name": "portal", "namespace": "acme"}, "spec": spec,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.WritePolicy(doc)
+}
+
+// WritePolicy replaces the policy file in one step, whatever the content.
+func (s *Stack) WritePolicy(doc []byte) {
+	s.t.Helper()
+	temporary := s.PolicyFile() + ".new"
+	if err := os.WriteFile(temporary, doc, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(temporary, s.PolicyFile()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// AddSidecar runs one more sidecar, whose options a test may adjust. It need not
+// become ready.
+func (s *Stack) AddSidecar(adjust ...func(*server.Options)) *Sidecar {
+	s.t.Helper()
+	client, err := redisstore.Dial(redisstore.Options{URL: s.RedisURL})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	sidecar := &Sidecar{Log: &Log{}, done: make(chan error, 1)}
+	options := server.Options{
+		PolicyFile: s.PolicyFile(), Keys: s.keys, Redis: client, KeyPrefix: "sallyport", EpochFile: s.options.EpochFile,
+		App: s.app, InsecureCookies: !s.options.SecureCookies, Recheck: s.options.Recheck, Drain: 2 * time.Second,
+		Version: "test", Clock: s.options.Clock, Random: rand.Reader,
+		Log: slog.New(slog.NewJSONHandler(sidecar.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	for _, f := range adjust {
+		f(&options)
+	}
+	sidecarServer, err := server.New(options)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	traffic, ops := listen(s.t), listen(s.t)
+	sidecar.URL, sidecar.OpsURL = "http://"+traffic.Addr().String(), "http://"+ops.Addr().String()
+	ctx, stop := context.WithCancel(context.Background())
+	sidecar.stop = stop
+	go func() { sidecar.done <- sidecarServer.Run(ctx, traffic, ops) }()
+	s.t.Cleanup(func() {
+		sidecar.Stop(s.t)
+		_ = client.Close()
+	})
+	s.Sidecars = append(s.Sidecars, sidecar)
+	return sidecar
+}
+
+// Stop ends the sidecar as SIGTERM does and waits until it has ended.
+func (s *Sidecar) Stop(t testing.TB) {
+	t.Helper()
+	s.stop()
+	select {
+	case err := <-s.done:
+		if err != nil {
+			t.Errorf("the sidecar ended with an error: %v", err)
+		}
+		s.done <- nil
+	case <-time.After(20 * time.Second):
+		t.Error("the sidecar did not end")
+	}
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener
+}
+
+// URL of the first sidecar.
+func (s *Stack) URL() string { return s.Sidecars[0].URL }
+
+// WaitReady waits until the sidecar is ready.
+func (s *Stack) WaitReady(sidecar *Sidecar) {
+	s.t.Helper()
+	s.Eventually("the sidecar is ready", func() bool { ready, _ := sidecar.Ready(); return ready })
+}
+
+func (s *Sidecar) ask(path string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, s.OpsURL+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	return http.DefaultClient.Do(r)
+}
+
+// Ready asks for readiness and returns the report.
+func (s *Sidecar) Ready() (bool, string) {
+	response, err := s.ask("/readyz")
+	if err != nil {
+		return false, err.Error()
+	}
+	defer response.Body.Close()
+	var body bytes.Buffer
+	_, _ = body.ReadFrom(response.Body)
+	return response.StatusCode == http.StatusOK, body.String()
+}
+
+// Metrics returns the page of the sidecar's metrics.
+func (s *Sidecar) Metrics(t testing.TB) string {
+	t.Helper()
+	response, err := s.ask("/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var body bytes.Buffer
+	if _, err := body.ReadFrom(response.Body); err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("read the metrics: status %d, %v", response.StatusCode, err)
+	}
+	return body.String()
+}
+
+// Metric returns the value of one series, written as on the metrics page:
+// name{label="value"}. A series that does not exist is 0.
+func (s *Sidecar) Metric(t testing.TB, series string) float64 {
+	t.Helper()
+	for line := range strings.Lines(s.Metrics(t)) {
+		if text, ok := strings.CutPrefix(line, series+" "); ok {
+			value, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			if err != nil {
+				t.Fatalf("read the metric %s: %v", series, err)
+			}
+			return value
+		}
+	}
+	return 0
+}
+
+// Eventually polls until the condition holds; it is for what no event announces.
+func (s *Stack) Eventually(what string, holds func() bool) {
+	s.t.Helper()
+	deadline := time.Now().Add(15 * time.Second)
+	for !holds() {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("never came true: %s\n%s", what, s.logs())
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func (s *Stack) logs() string {
+	var all bytes.Buffer
+	for i, sidecar := range s.Sidecars {
+		_, report := sidecar.Ready()
+		fmt.Fprintf(&all, "sidecar %d: %s\n%s\n", i, report, sidecar.Log)
+	}
+	return all.String()
+}
+
+// DialRedis returns a client of the Redis in use.
+func (s *Stack) DialRedis() redis.UniversalClient {
+	s.t.Helper()
+	client, err := redisstore.Dial(redisstore.Options{URL: s.RedisURL})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = client.Close() })
+	return client
+}
