@@ -114,10 +114,12 @@ type evidence struct {
 }
 
 func (e *Endpoint) evidence(r *http.Request) evidence {
-	ev := evidence{
-		cookies:       wire.Without(wire.CookieLine(r.Header), e.own),
-		authorization: r.Header["Authorization"],
-	}
+	return e.newEvidence(r, wire.Without(wire.CookieLine(r.Header), e.own), r.Header["Authorization"])
+}
+
+// newEvidence names the given credentials of a request for the cache.
+func (e *Endpoint) newEvidence(r *http.Request, cookies string, authorization []string) evidence {
+	ev := evidence{cookies: cookies, authorization: authorization}
 	hash := sha256.New()
 	part := func(values ...string) {
 		var n [8]byte
@@ -141,6 +143,11 @@ func (e *Endpoint) evidence(r *http.Request) evidence {
 // Identify asks the app, or remembers what it said moments ago. Any cookie and
 // any Authorization is reason enough to ask, not only what the policy lists: a
 // remember-me cookie that nobody thought of must not make its owner a nobody.
+//
+// An Authorization header and cookies are judged each by itself. Apps differ in
+// which of the two they heed, and one app may differ from path to path. So a header
+// that is nobody's is removed, and one that is somebody's goes on only beside
+// cookies of the same user, or of nobody.
 func (e *Endpoint) Identify(ctx context.Context, r *http.Request) Identity {
 	ev := e.evidence(r)
 	if len(ev.authorization) > 1 {
@@ -151,6 +158,31 @@ func (e *Endpoint) Identify(ctx context.Context, r *http.Request) Identity {
 			return indeterminate(ReasonMalformed)
 		}
 	}
+	if len(ev.authorization) == 0 {
+		return e.judge(ctx, r, ev)
+	}
+	byHeader := e.judge(ctx, r, e.newEvidence(r, "", ev.authorization))
+	if byHeader.Kind == Indeterminate {
+		return byHeader
+	}
+	byCookies := e.judge(ctx, r, e.newEvidence(r, ev.cookies, nil))
+	switch {
+	case byCookies.Kind == Indeterminate:
+		return byCookies
+	case byHeader.Kind == Anonymous:
+		r.Header.Del("Authorization")
+		return byCookies
+	case byCookies.Kind == Authenticated && byCookies.Subject != byHeader.Subject:
+		return indeterminate(ReasonMalformed)
+	}
+	byHeader.SignIn = e.signIn(ev.cookies, ev.authorization)
+	return byHeader
+}
+
+// judge asks about one set of credentials. The app's anonymous session stays in a
+// request that is nobody's: the app has just said so of these very cookies, and
+// among them is the form token of its sign-in page.
+func (e *Endpoint) judge(ctx context.Context, r *http.Request, ev evidence) Identity {
 	if ev.cookies == "" && len(ev.authorization) == 0 {
 		return Identity{Kind: Anonymous}
 	}
@@ -198,21 +230,22 @@ func withAuthorization(id string, authorization []string) string {
 	return id + "\n" + strings.Join(authorization, "\n")
 }
 
-// Strip removes the Authorization header and leaves the cookies.
-//
-// The caller strips when the answer was Anonymous, and that answer came from the
-// app itself, about these very cookies: the app knows them to be nobody's. Among
-// them is the app's anonymous session with the form token of its sign-in page, and
-// without it nobody could ever sign in. Authorization is different: an app may
-// take Basic or an API token on some paths and ignore it on the one that was
-// asked, so that "nobody" there proves nothing elsewhere.
-func (e *Endpoint) Strip(r *http.Request) { r.Header.Del("Authorization") }
+// Strip removes every cookie and the Authorization header: nobody has said which
+// of them make the request somebody's.
+func (e *Endpoint) Strip(r *http.Request) {
+	r.Header.Del("Authorization")
+	r.Header.Del("Cookie")
+}
 
 // Reserved names nothing: no header says who is signed in.
 func (e *Endpoint) Reserved(netip.Addr) []string { return nil }
 
-// Forget drops the answer that was remembered for the request's credentials.
-func (e *Endpoint) Forget(r *http.Request) { e.cache.drop(e.evidence(r).key) }
+// Forget drops the answers that were remembered for the request's credentials.
+func (e *Endpoint) Forget(r *http.Request) {
+	ev := e.evidence(r)
+	e.cache.drop(e.newEvidence(r, ev.cookies, nil).key)
+	e.cache.drop(e.newEvidence(r, "", ev.authorization).key)
+}
 
 // Observe follows the listed cookies. Any Set-Cookie at all makes the sidecar ask
 // anew on the next request, since nobody knows what the others mean to the app.
@@ -225,8 +258,8 @@ func (e *Endpoint) Observe(r *http.Request, response http.Header) (signIn string
 	if len(lines) == 0 {
 		return "", false
 	}
+	e.Forget(r)
 	ev := e.evidence(r)
-	e.cache.drop(ev.key)
 	before := e.signIn(ev.cookies, ev.authorization)
 	set, ended := e.touched(lines)
 	after := ev.cookies

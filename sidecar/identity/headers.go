@@ -87,8 +87,12 @@ func (h *Headers) Trusts(peer netip.Addr) bool {
 
 // Identify reads the headers of a trusted peer. More than one value for any of
 // them is malformed: which one counts is for nobody to guess.
+//
+// A trusted proxy answers for the Authorization header as well: it passes one on
+// only if it is its own or it has judged it. Where nobody is signed in, it goes.
 func (h *Headers) Identify(_ context.Context, r *http.Request) Identity {
 	if !h.Trusts(wire.Peer(r)) {
+		h.Strip(r)
 		return Identity{Kind: Anonymous}
 	}
 	for _, name := range h.names() {
@@ -97,6 +101,7 @@ func (h *Headers) Identify(_ context.Context, r *http.Request) Identity {
 		}
 	}
 	if r.Header.Get(h.cfg.Subject) == "" {
+		h.Strip(r)
 		return Identity{Kind: Anonymous}
 	}
 	subject, ok := readSubject(r.Header.Get(h.cfg.Subject))

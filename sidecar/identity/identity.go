@@ -71,12 +71,13 @@ type Identity struct {
 
 // Source answers who is signed in. It is safe for concurrent use.
 type Source interface {
-	// Identify answers for a request that has passed hygiene. It does not
-	// change the request.
+	// Identify answers for a request that has passed hygiene, and removes from it
+	// every credential that the answer does not speak for. What goes on to the app
+	// is what was judged, whichever of it the app heeds: another credential beside
+	// the judged one would make the app see another user.
 	Identify(ctx context.Context, r *http.Request) Identity
-	// Strip removes from a request whatever this source takes for a credential,
-	// and the Authorization header, so that an app cannot see a user where the
-	// sidecar saw nobody.
+	// Strip removes from a request that was not judged whatever this source takes
+	// for a credential, and the Authorization header.
 	Strip(r *http.Request)
 	// Forget drops what was remembered for the request's credentials.
 	Forget(r *http.Request)

@@ -97,19 +97,30 @@ func newKeySource(cfg policy.JWKS, o JWTOptions) (keySource, error) {
 	}
 }
 
-// Identify reads the request's token. A token that does not hold is nobody's: the
-// caller strips it from the request, so that the app does not see it either and
-// the user can sign in again.
+// Identify reads the request's token. A token that does not hold is nobody's: it
+// is removed, so that the app does not see it either and the user can sign in
+// again. An Authorization header that is no token was not judged and goes too.
 func (j *JWT) Identify(ctx context.Context, r *http.Request) Identity {
 	token, ok := j.token(r)
-	switch {
-	case !ok:
+	if !ok {
 		return indeterminate(ReasonMalformed)
-	case token == "":
-		return Identity{Kind: Anonymous}
-	default:
-		return j.identify(ctx, token)
 	}
+	id := Identity{Kind: Anonymous}
+	if token != "" {
+		id = j.identify(ctx, token)
+	}
+	switch {
+	case id.Kind == Anonymous:
+		j.Strip(r)
+	case !isBearer(r.Header.Get("Authorization")):
+		r.Header.Del("Authorization")
+	}
+	return id
+}
+
+func isBearer(authorization string) bool {
+	scheme, _, _ := strings.Cut(authorization, " ")
+	return strings.EqualFold(scheme, "Bearer")
 }
 
 // token finds the one token of a request, "" for none. It is not ok where there
@@ -200,9 +211,18 @@ func parseToken(token string) (*jose.JSONWebSignature, jose.Header, bool) {
 // without an end is not accepted. The library's own decoder is used, which knows
 // one spelling of a claim and no claim twice.
 func (j *JWT) inForce(payload []byte) bool {
-	var claims jwt.Claims
-	if err := josejson.Unmarshal(payload, &claims); err != nil || claims.Expiry == nil {
+	var c struct {
+		Issuer    string           `json:"iss"`
+		Audience  jwt.Audience     `json:"aud"`
+		Expiry    *jwt.NumericDate `json:"exp"`
+		NotBefore *jwt.NumericDate `json:"nbf"`
+		IssuedAt  *jwt.NumericDate `json:"iat"`
+	}
+	if err := josejson.Unmarshal(payload, &c); err != nil || c.Expiry == nil {
 		return false
+	}
+	claims := jwt.Claims{
+		Issuer: c.Issuer, Audience: c.Audience, Expiry: c.Expiry, NotBefore: c.NotBefore, IssuedAt: c.IssuedAt,
 	}
 	expected := jwt.Expected{Issuer: j.cfg.Issuer, AnyAudience: j.cfg.Audience, Time: j.clock()}
 	return claims.ValidateWithLeeway(expected, leeway) == nil
@@ -240,9 +260,13 @@ func (j *JWT) Observe(r *http.Request, response http.Header) (signIn string, cha
 	if !set {
 		return "", false
 	}
-	before := j.Identify(r.Context(), r)
+	// Not Identify, which may remove headers: others may be reading them by now.
+	var before Identity
+	if old, ok := j.token(r); ok && old != "" {
+		before = j.identify(r.Context(), old)
+	}
 	if token == "" {
-		return "", before.SignIn != "" || before.Kind == Authenticated
+		return "", before.Kind == Authenticated
 	}
 	after := j.identify(r.Context(), token)
 	return after.SignIn, after.Kind != Authenticated || after.SignIn != before.SignIn

@@ -19,7 +19,7 @@ func TestPointer(t *testing.T) {
 	}
 	for pointer, want := range map[string]string{
 		"/foo": `["bar","baz"]`, "/foo/0": `"bar"`, "/foo/1": `"baz"`, "/": "0", "/a~1b": "1", "/c%d": "2", "/e^f": "3",
-		"/g|h": "4", `/i\j`: "5", `/k"l`: "6", "/ ": "7", "/m~0n": "8", "/user/id": `"u1"`, "/user/none": "null",
+		"/g|h": "4", `/i\j`: "5", `/k"l`: "6", "/" + " ": "7", "/m~0n": "8", "/user/id": `"u1"`, "/user/none": "null",
 		"/user/01": `"key"`, "/list/0/id": "9",
 	} {
 		p, err := identity.ParsePointer(pointer)

@@ -213,9 +213,6 @@ func (d *door) dropReturn(w http.ResponseWriter, v *visit) {
 
 // pass lets a request through to the app.
 func (d *door) pass(w http.ResponseWriter, r *http.Request, v *visit) {
-	if v.visitor.Identity.Kind == identity.Anonymous {
-		d.source.Strip(r)
-	}
 	if d.endsVerification(r, v) {
 		d.source.Forget(r)
 		if err := d.endVerification(r.Context(), v); err != nil {

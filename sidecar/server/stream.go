@@ -55,7 +55,8 @@ func (w *watcher) release() {
 
 func (w *watcher) check() {
 	again := &visit{class: w.class, token: w.token}
-	err := w.door.latest().decide(w.request, again)
+	// A clone: identifying removes headers, and the proxy may be reading these.
+	err := w.door.latest().decide(w.request.Clone(w.request.Context()), again)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.done {

@@ -53,10 +53,12 @@ func (t *tasks) begin(user string) {
 	for days, title := range []string{
 		"Review the travel policy", "Confirm your holiday dates", "Book your workstation check",
 	} {
+		due := today.AddDate(0, 0, 2+4*days)
+		for due.Weekday() == time.Saturday || due.Weekday() == time.Sunday {
+			due = due.AddDate(0, 0, 1)
+		}
 		t.last++
-		t.byUser[user] = append(t.byUser[user], task{
-			ID: taskID(t.last), Title: title, Due: today.AddDate(0, 0, 2+4*days).Format(time.DateOnly),
-		})
+		t.byUser[user] = append(t.byUser[user], task{ID: taskID(t.last), Title: title, Due: due.Format(time.DateOnly)})
 	}
 }
 

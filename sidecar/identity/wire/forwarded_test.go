@@ -49,7 +49,7 @@ func TestForwarded(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := httptest.NewRequest(http.MethodGet, "http://app.example/", http.NoBody)
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://app.example/", http.NoBody)
 			tc.edit(r)
 			before := r.Header.Clone()
 			got := http.Header{}

@@ -1,0 +1,64 @@
+package identity_test
+
+import (
+	"bytes"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sallyport/sallyport/api/policy"
+	"github.com/sallyport/sallyport/sidecar/identity"
+)
+
+func TestNewChoosesTheSource(t *testing.T) {
+	endpoint := endpointConfig()
+	token := jwtConfig(func(cfg *policy.JWTIdentity) { cfg.JWKS.Inline = keySet(t, public("p256")...) })
+	headers := policy.HeadersIdentity{Subject: "X-User", TrustedProxies: []string{"10.0.0.0/8"}}
+	options := identity.Options{App: &url.URL{Scheme: "http", Host: "127.0.0.1:8080"}, Clock: time.Now}
+	for _, tc := range []struct {
+		cfg      policy.Identity
+		cookies  []string
+		reserved []string
+	}{
+		{policy.Identity{Type: policy.IdentityEndpoint, Endpoint: &endpoint}, []string{"session"}, nil},
+		{policy.Identity{Type: policy.IdentityJWT, JWT: &token}, []string{"token"}, nil},
+		{policy.Identity{Type: policy.IdentityHeaders, Headers: &headers}, nil, []string{"X-User"}},
+	} {
+		source, err := identity.New(tc.cfg, options)
+		if err != nil {
+			t.Fatalf("%s: %v", tc.cfg.Type, err)
+		}
+		if diff := cmp.Diff(tc.cookies, identity.Cookies(tc.cfg)); diff != "" {
+			t.Errorf("%s: cookies: %s", tc.cfg.Type, diff)
+		}
+		if diff := cmp.Diff(tc.reserved, source.Reserved(netip.Addr{})); diff != "" {
+			t.Errorf("%s: reserved headers: %s", tc.cfg.Type, diff)
+		}
+	}
+	for _, cfg := range []policy.Identity{{}, {Type: policy.IdentityEndpoint}, {Type: "LDAP", Endpoint: &endpoint}} {
+		if _, err := identity.New(cfg, options); err == nil {
+			t.Errorf("%+v: no error", cfg)
+		}
+	}
+}
+
+func TestNewLogsTheCauseAndNoCredential(t *testing.T) {
+	var lines bytes.Buffer
+	cfg := endpointConfig()
+	source, err := identity.New(policy.Identity{Type: policy.IdentityEndpoint, Endpoint: &cfg}, identity.Options{
+		App: &url.URL{Scheme: "http", Host: "127.0.0.1:1"}, Clock: time.Now,
+		Log: slog.New(slog.NewTextHandler(&lines, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source.Identify(t.Context(), request("Cookie", "session=canary", "Authorization", "Bearer canary"))
+	if got := lines.String(); !strings.Contains(got, "reason=unreachable") || strings.Contains(got, "canary") {
+		t.Errorf("logged %q", got)
+	}
+}
