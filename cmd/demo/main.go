@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sallyport/sallyport/cmd/workspace/portal"
@@ -61,6 +63,7 @@ func run(ctx context.Context, s settings, out io.Writer) error {
 	}
 	defer func() { _ = logTo.Close() }()
 	log := slog.New(slog.NewJSONHandler(logTo, nil))
+	redis.SetLogger(&logging.VoidLogger{}) // what matters is in the sidecar's log
 	traffic, err := listen(ctx, s.port, "PORT")
 	if err != nil {
 		return err

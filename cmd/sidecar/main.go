@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport/sallyport/sidecar/redisstore"
@@ -169,6 +170,7 @@ func (f *flags) options() (server.Options, error) {
 		return server.Options{}, fmt.Errorf("--redis: %w", err)
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: level}))
+	redis.SetLogger(redisLog{log}) // the library has one logger for the whole process
 	if f.insecureCookies {
 		log.Warn("Cookies are served without Secure: for development only")
 	}
@@ -177,6 +179,13 @@ func (f *flags) options() (server.Options, error) {
 		EpochFile: f.epoch, App: app, InsecureCookies: f.insecureCookies, Recheck: f.recheck, Drain: f.drain,
 		Version: version, Clock: time.Now, Random: rand.Reader, Log: log,
 	}, nil
+}
+
+// redisLog puts the Redis client's remarks into our log.
+type redisLog struct{ log *slog.Logger }
+
+func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
+	l.log.DebugContext(ctx, "The Redis client remarked", slog.String("remark", fmt.Sprintf(format, args...)))
 }
 
 func parseApp(raw string) (*url.URL, error) {

@@ -28,7 +28,7 @@ const (
 	argonPasses  = 3
 	argonMemory  = 12 * 1024 // KiB
 	argonLanes   = 1
-	digestBytes  = 32
+	digestBytes  = 16 // more than enough for codes of 40 bits, and half the memory in Redis
 	saltBytes    = 16
 	hashersAtTop = 2
 	hashersQueue = 16

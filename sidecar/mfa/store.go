@@ -86,7 +86,7 @@ type Codes struct {
 	KeyID uint32
 	// Salt of the set, 16 bytes.
 	Salt []byte
-	// Digests by position in the set, 32 bytes each; spent ones are absent.
+	// Digests by position in the set, 16 bytes each; spent ones are absent.
 	Digests map[int][]byte
 }
 

@@ -46,7 +46,7 @@ func (s *Server) build(m *policy.Manifest) (*door, error) {
 	}
 	epoch := s.epochs.of(realm)
 	store, err := redisstore.New(s.Redis, redisstore.Config{
-		Prefix: s.KeyPrefix, Realm: realm, Epoch: epoch, Replicas: s.Replicas, Clock: s.Clock, Observer: s.metrics,
+		Prefix: s.KeyPrefix, Realm: realm, Epoch: epoch, Replicas: s.Replicas, Clock: s.Clock,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the store: %w", err)

@@ -31,6 +31,7 @@ import (
 	"github.com/sallyport/sallyport/api/policy"
 	"github.com/sallyport/sallyport/sidecar/mfa"
 	"github.com/sallyport/sallyport/sidecar/policyfile"
+	"github.com/sallyport/sallyport/sidecar/redisstore"
 )
 
 const (
@@ -96,6 +97,7 @@ func New(o Options) (*Server, error) {
 		hasher: mfa.NewHasher(),
 	}
 	s.audit = &audit{log: o.Log, metrics: s.metrics}
+	redisstore.Observe(o.Redis, s.metrics, o.Clock)
 	var err error
 	if s.epochs, err = readEpochs(o.EpochFile); err != nil {
 		return nil, err

@@ -2,7 +2,7 @@ package totp_test
 
 import (
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // the algorithm of RFC 4226
+	"crypto/sha1"
 	"encoding/binary"
 	"fmt"
 	"testing"
