@@ -34,8 +34,7 @@ var keys = sync.OnceValue(func() map[string]crypto.Signer {
 	ec := func(curve elliptic.Curve) crypto.Signer { return must(ecdsa.GenerateKey(curve, rand.Reader)) }
 	_, ed, _ := ed25519.GenerateKey(rand.Reader)
 	return map[string]crypto.Signer{
-		"rsa": must(rsa.GenerateKey(rand.Reader, 2048)),
-		//nolint:gosec // G403: a key that must not be accepted
+		"rsa":   must(rsa.GenerateKey(rand.Reader, 2048)),
 		"small": must(rsa.GenerateKey(rand.Reader, 1024)),
 		"p256":  ec(elliptic.P256()), "p384": ec(elliptic.P384()), "p521": ec(elliptic.P521()),
 		"ed": ed, "foreign": ec(elliptic.P256()),
@@ -162,7 +161,7 @@ func TestJWTTakesABadTokenForNobodys(t *testing.T) {
 	es := func(payload string, header map[jose.HeaderKey]any) string {
 		return sign(t, jose.ES256, keys()["p256"], payload, header)
 	}
-	for name, token := range map[string]string{ //nolint:gosec // G101: there is no credential here
+	for name, token := range map[string]string{
 		"no token at all":                 "garbage",
 		"one part too few":                part[0] + "." + part[1],
 		"one part too many":               good + ".x",

@@ -112,12 +112,14 @@ func (n names) unambiguous(line string) bool {
 // separate cookies by a comma (RFC 2109) or a blank (Python's http.cookies), or
 // that look into a quoted value.
 func (n names) within(piece string) bool {
-	for strings.Contains(piece, " =") {
-		piece = strings.ReplaceAll(piece, " =", "=")
-	}
-	for word := range strings.FieldsFuncSeq(piece, func(c rune) bool { return strings.ContainsRune(", \"", c) }) {
-		name, _, ok := strings.Cut(word, "=")
-		if ok && n.folds(wire.Fold(name)) {
+	for at := range len(piece) {
+		if piece[at] != '=' {
+			continue
+		}
+		before := strings.TrimRight(piece[:at], ` "`)
+		start := strings.LastIndexAny(before, `=, "`) + 1
+		startsWord := start > 0 && before[start-1] != '='
+		if startsWord && n.folds(wire.Fold(before[start:])) {
 			return true
 		}
 	}

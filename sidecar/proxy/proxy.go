@@ -120,10 +120,9 @@ func (p *Proxy) Close() {
 // the client. It does not change r. Path and query go as they came.
 func (p *Proxy) Forward(w http.ResponseWriter, r *http.Request, f Forwarding) {
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		// Without it net/http swallows what is left of an upload before the answer
-		// may begin, while the app is still reading it. It fails only where w is
-		// not net/http's, and there is nothing to be switched off.
-		_ = http.NewResponseController(w).EnableFullDuplex()
+		var done func()
+		r, done = fullDuplex(w, r)
+		defer done()
 	}
 	(&httputil.ReverseProxy{
 		// Rewrite and not Director: with Director, a client's Connection header can

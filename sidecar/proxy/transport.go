@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -79,39 +78,6 @@ func (t informational) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil
 	}}
 	return t.next.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
-}
-
-// forwardTrailers sends on the trailers that the client announced and hygiene left.
-// Others are not announced to the app either, so that it need not expect them.
-func forwardTrailers(in, out *http.Request) {
-	out.Trailer = nil
-	if len(in.Trailer) == 0 || out.Body == nil {
-		return
-	}
-	out.Trailer = make(http.Header, len(in.Trailer))
-	for name := range in.Trailer {
-		out.Trailer[name] = nil
-	}
-	out.Body = &trailingBody{ReadCloser: out.Body, in: in, out: out.Trailer}
-}
-
-// trailingBody copies the trailers once the body has ended; before, net/http does
-// not have them.
-type trailingBody struct {
-	io.ReadCloser
-
-	in  *http.Request
-	out http.Header
-}
-
-func (b *trailingBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
-		for name := range b.out {
-			b.out[name] = b.in.Trailer[name]
-		}
-	}
-	return n, err
 }
 
 // bufferPool lends the buffers that bodies are copied through.
