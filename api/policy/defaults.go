@@ -64,6 +64,9 @@ func (p *PasswordCheck) setDefaults(signInPath string) {
 func (i *Identity) setDefaults() {
 	if e := i.Endpoint; e != nil {
 		fill(&e.Path, "/api/me")
+		if len(e.AnonymousStatus) == 0 {
+			e.AnonymousStatus = []int{401}
+		}
 		if len(e.Cookies) == 0 {
 			e.Cookies = []string{"session"}
 		}

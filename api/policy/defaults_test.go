@@ -23,7 +23,7 @@ func TestSetDefaults(t *testing.T) {
 			SignOut: policy.SignOut{Path: "/logout", Method: "POST"}, PasswordCheck: form,
 		},
 		Identity: policy.Identity{Type: policy.IdentityEndpoint, Endpoint: &policy.EndpointIdentity{
-			Path: "/api/me", Cookies: []string{"session"}, Subject: "/id", Account: "/email", Roles: "/roles",
+			Path: "/api/me", AnonymousStatus: []int{401}, Cookies: []string{"session"}, Subject: "/id", Account: "/email", Roles: "/roles",
 			CacheFor: span(5 * time.Second),
 		}},
 		Anonymous: policy.AnonymousAllow,

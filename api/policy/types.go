@@ -138,9 +138,13 @@ type Identity struct {
 
 // EndpointIdentity asks the app with the request's own credentials.
 type EndpointIdentity struct {
-	// path that answers 200 with a JSON object for a signed-in user, and 401 or
-	// 403 for nobody. Default: /api/me.
+	// path that answers 200 with a JSON object for a signed-in user, and one of
+	// anonymousStatus for nobody. Default: /api/me.
 	Path string `json:"path,omitempty"`
+	// anonymousStatus lists the answers that mean nobody, 401 or 403. Add 403
+	// only where the app gives it to people who are not signed in and never to
+	// one who is: whoever is taken for nobody is asked for nothing. Default: 401.
+	AnonymousStatus []int `json:"anonymousStatus,omitempty"`
 	// cookies that mean a sign-in; their values are also the sign-in's id.
 	// Default: session.
 	Cookies []string `json:"cookies,omitempty"`

@@ -34,6 +34,11 @@ func (i *Identity) check(f *Faults) {
 
 func (e *EndpointIdentity) check(f *Faults, path string) {
 	f.checkPath(path+".path", e.Path)
+	for i, status := range bounded(f, path+".anonymousStatus", e.AnonymousStatus, 2) {
+		if status != 401 && status != 403 {
+			f.add(element(path+".anonymousStatus", i), "%d cannot mean nobody; write 401 or 403", status)
+		}
+	}
 	cookies := path + ".cookies"
 	names := bounded(f, cookies, e.Cookies, maxCookies)
 	if len(names) == 0 {

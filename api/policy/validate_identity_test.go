@@ -49,6 +49,9 @@ func TestValidateRefusesEndpoint(t *testing.T) {
 			at + `cookies[0]|"" is not a cookie name`, at + `cookies[1]|"a b" is not`, at + `cookies[2]|"a;b" is not`,
 			at + `cookies[3]|"a=b" is not`, at + `cookies[4]|"ü" is not`,
 		}},
+		{"an answer that cannot mean nobody", endpoint(func(e *policy.EndpointIdentity) {
+			e.AnonymousStatus = []int{401, 200}
+		}), []string{at + "anonymousStatus[1]|200 cannot mean nobody"}},
 		{"a cookie twice", cookies("a", "b", "a"), []string{at + "cookies[2]|repeats " + at + "cookies[0]"}},
 		{"the sidecar's own cookies", cookies("__Host-sallyport", "__host-Sallyport_x", "sallyport", "Sallyport-csrf"), []string{
 			at + "cookies[0]|keeps for its own", at + "cookies[1]|keeps for its own",

@@ -72,11 +72,11 @@ func (e *Endpoint) exchange(q *http.Request) (Identity, error) {
 		_ = response.Body.Close()
 	}()
 	switch {
-	case response.StatusCode == http.StatusUnauthorized, response.StatusCode == http.StatusForbidden:
+	case slices.Contains(e.anonymous, response.StatusCode):
 		return Identity{Kind: Anonymous}, nil
 	case response.StatusCode != http.StatusOK:
 		return indeterminate(ReasonStatus),
-			fmt.Errorf("the app answered %d where 200, 401 or 403 was expected", response.StatusCode)
+			fmt.Errorf("the app answered %d where 200 or anonymousStatus %v was expected", response.StatusCode, e.anonymous)
 	case !isJSON(response.Header):
 		return unreadable("the app's answer is not JSON")
 	}

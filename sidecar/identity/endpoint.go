@@ -47,6 +47,7 @@ type Endpoint struct {
 	subject   Pointer
 	account   Pointer
 	roles     Pointer
+	anonymous []int
 	cache     *cache
 	clock     func() time.Time
 	observer  Observer
@@ -71,7 +72,7 @@ func NewEndpoint(cfg policy.EndpointIdentity, o EndpointOptions) (*Endpoint, err
 	}
 	e := &Endpoint{
 		target:    url.URL{Scheme: o.App.Scheme, Host: o.App.Host, Path: cfg.Path},
-		transport: o.Transport, cookies: cfg.Cookies, own: wire.Named(o.OwnCookies),
+		transport: o.Transport, cookies: cfg.Cookies, own: wire.Named(o.OwnCookies), anonymous: cfg.AnonymousStatus,
 		clock: o.Clock, observer: o.Observer,
 	}
 	if e.transport == nil {
@@ -237,8 +238,8 @@ func (e *Endpoint) Strip(r *http.Request) {
 	r.Header.Del("Cookie")
 }
 
-// Reserved names nothing: no header says who is signed in.
-func (e *Endpoint) Reserved(netip.Addr) []string { return nil }
+// Reserved names what other products' proxies set: no header says who is signed in.
+func (e *Endpoint) Reserved(netip.Addr) []string { return foreignHeaders[:] }
 
 // Forget drops the answers that were remembered for the request's credentials.
 func (e *Endpoint) Forget(r *http.Request) {

@@ -144,7 +144,7 @@ func TestEndpointReadsTheAnswer(t *testing.T) {
 		{"an account with a line break is none", saysJSON(`{"id":"u-1","email":"a\nb"}`), unknownRoles},
 		{"of a duplicate key the last one counts", saysJSON(`{"id":"x","id":"u-1"}`), unknownRoles},
 		{"401 is nobody", says(401, "application/json", alice), nobody},
-		{"403 is nobody", says(403, "text/html", "no"), nobody},
+		{"403 says nothing unless the policy lists it", says(403, "text/html", "no"), status},
 		{"404 says nothing", says(404, "application/json", alice), status},
 		{"204 says nothing", says(204, "application/json", ""), status},
 		{"500 says nothing", says(500, "application/json", alice), status},
@@ -188,6 +188,14 @@ func TestEndpointReadsTheAnswer(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestEndpointTakesTheAnswersThatThePolicyListsForNobody(t *testing.T) {
+	a := newApp(t, says(403, "text/html", "no"))
+	source := newEndpoint(t, a, newClock(), func(cfg *policy.EndpointIdentity) { cfg.AnonymousStatus = []int{401, 403} })
+	if got := source.Identify(t.Context(), request("Cookie", "session=s1")); got.Kind != identity.Anonymous {
+		t.Errorf("got %+v, want nobody", got)
 	}
 }
 

@@ -71,12 +71,13 @@ func (h *Headers) names() []string {
 	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }
 
-// Reserved names the headers for everyone but the trusted proxies.
+// Reserved names the headers, and what other products' proxies set, for everyone
+// but the trusted proxies.
 func (h *Headers) Reserved(peer netip.Addr) []string {
 	if h.Trusts(peer) {
 		return nil
 	}
-	return h.names()
+	return slices.Concat(h.names(), foreignHeaders[:])
 }
 
 // Trusts reports whether the peer may say who is signed in.

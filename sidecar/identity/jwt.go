@@ -234,8 +234,9 @@ func (j *JWT) Strip(r *http.Request) {
 	wire.SetCookieLine(r.Header, wire.Without(wire.CookieLine(r.Header), j.drop))
 }
 
-// Reserved names nothing: no header beside Authorization says who is signed in.
-func (j *JWT) Reserved(netip.Addr) []string { return nil }
+// Reserved names what other products' proxies set: no header beside Authorization
+// says who is signed in.
+func (j *JWT) Reserved(netip.Addr) []string { return foreignHeaders[:] }
 
 // Forget has nothing to drop: a token is judged each time.
 func (j *JWT) Forget(*http.Request) {}

@@ -2,7 +2,8 @@
 // password right?" and "end this session". The app owns passwords and sessions;
 // the sidecar only repeats what a browser would send.
 //
-// It may import api/policy and sidecar/mfa (for what a wrong password is called).
+// It may import api/policy, sidecar/mfa (for what a wrong password is called) and
+// sidecar/identity/wire (the forwarding headers that everything for the app carries).
 // It must never keep, log or return a password, and never let a cookie of its own
 // sign-in attempts reach a browser.
 package upstream
@@ -15,10 +16,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/sallyport/sallyport/api/policy"
+	"github.com/sallyport/sallyport/sidecar/identity/wire"
 )
 
 // ErrUnavailable means that the app gave no usable answer, so that nothing is
@@ -56,13 +58,6 @@ func New(app *url.URL, rules policy.App) *Client {
 // Close lets go of idle connections.
 func (c *Client) Close() { c.client.CloseIdleConnections() }
 
-// forwarded are the headers that tell the app where a request came from; the
-// app's own checks must see the same origin as the user's browser does.
-var forwarded = []string{
-	"User-Agent", "Accept-Language", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port",
-	"X-Forwarded-Proto", "X-Real-Ip",
-}
-
 // request returns a request to the app's path, as if it came from the same place
 // as the browser's request and from a page of the app itself.
 func (c *Client) request(
@@ -77,28 +72,15 @@ func (c *Client) request(
 		return nil, fmt.Errorf("make a request to the app: %w", err)
 	}
 	r.Host = from.Host
-	for _, name := range forwarded {
-		if v := from.Header.Values(name); len(v) > 0 {
-			r.Header[name] = append([]string(nil), v...)
-		}
+	for _, name := range []string{"User-Agent", "Accept-Language"} {
+		r.Header[name] = slices.Clone(from.Header.Values(name))
 	}
-	if r.Header.Get("X-Forwarded-For") == "" {
-		if host, _, err := net.SplitHostPort(from.RemoteAddr); err == nil {
-			r.Header.Set("X-Forwarded-For", host)
-		}
-	}
-	origin := scheme(from) + "://" + from.Host
+	wire.Forwarded(r.Header, from)
+	origin := r.Header.Get("X-Forwarded-Proto") + "://" + from.Host
 	r.Header.Set("Origin", origin)
 	r.Header.Set("Referer", origin+path)
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	return r, nil
-}
-
-func scheme(r *http.Request) string {
-	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
-		return "https"
-	}
-	return "http"
 }
 
 // SignOut ends the session of the browser's request at the app and returns the
