@@ -23,7 +23,7 @@ func (d *door) watch(r *http.Request, v *visit) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(r.Context())
 	w := &watcher{
 		door: d, request: r.WithContext(ctx), token: v.token, class: v.class, cancel: cancel,
-		subject: v.visitor.Identity.Subject,
+		subject: v.visitor.Identity.Subject, user: v.visitor.User.Key,
 	}
 	w.mu.Lock()
 	w.timer = time.AfterFunc(d.recheck, w.check)
@@ -37,6 +37,7 @@ type watcher struct {
 	token   string
 	class   authz.Path
 	subject string
+	user    string
 	cancel  context.CancelFunc
 
 	mu     sync.Mutex
@@ -69,8 +70,11 @@ func (w *watcher) check() {
 		w.doubts++
 	default:
 		w.door.metrics.streamsCut.Inc()
+		if again.decision == authz.Allow { // but for somebody else, or for nobody
+			again.decision = authz.SignIn
+		}
 		w.door.audit.write(w.request.Context(), eventStreamCut,
-			slog.String("user", again.visitor.User.Key), slog.String("decision", again.decision.String()))
+			slog.String("user", w.user), slog.String("decision", again.decision.String()))
 		w.cancel()
 		return
 	}

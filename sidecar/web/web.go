@@ -20,6 +20,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -157,8 +158,20 @@ func (h *Handler) crossOrigin(next http.Handler) http.Handler {
 	return protection.Handler(next)
 }
 
-func (h *Handler) notFound(http.ResponseWriter, *http.Request, Visitor) error   { return errNotFound }
-func (h *Handler) notAllowed(http.ResponseWriter, *http.Request, Visitor) error { return errMethod }
+func (h *Handler) notFound(http.ResponseWriter, *http.Request, Visitor) error { return errNotFound }
+
+// notAllowed says what is allowed instead (RFC 9110, section 15.5.6).
+func (h *Handler) notAllowed(w http.ResponseWriter, r *http.Request, _ Visitor) error {
+	var allowed []string
+	if h.router.Match(chi.NewRouteContext(), http.MethodGet, r.URL.Path) {
+		allowed = append(allowed, http.MethodGet, http.MethodHead)
+	}
+	if h.router.Match(chi.NewRouteContext(), http.MethodPost, r.URL.Path) {
+		allowed = append(allowed, http.MethodPost)
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	return errMethod
+}
 
 // limits of a verified sign-in under the policy.
 func (h *Handler) limits() session.Limits { return Limits(h.Rules) }
