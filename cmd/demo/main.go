@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sallyport/sallyport/cmd/workspace/portal"
+	"github.com/sallyport/sallyport/sidecar/mfa"
 	"github.com/sallyport/sallyport/sidecar/redisstore"
 	"github.com/sallyport/sallyport/sidecar/seal"
 	"github.com/sallyport/sallyport/sidecar/server"
@@ -166,7 +167,7 @@ func (s settings) sidecar(app *url.URL, log *slog.Logger) (*server.Server, func(
 	}
 	sidecar, err := server.New(server.Options{
 		PolicyFile: filepath.Join(s.dir, "policy.yaml"), Keys: keys, Redis: client, KeyPrefix: "sallyport-demo",
-		EpochFile: epochFile, App: app, InsecureCookies: true, Recheck: 5 * time.Second, Drain: 3 * time.Second,
+		EpochFile: epochFile, App: app, Hasher: mfa.NewHasher(), InsecureCookies: true, Recheck: 5 * time.Second, Drain: 3 * time.Second,
 		Version: "demo", Clock: time.Now, Random: rand.Reader, Log: log,
 	})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
+	"github.com/sallyport/sallyport/sidecar/mfa"
 	"github.com/sallyport/sallyport/sidecar/redisstore"
 	"github.com/sallyport/sallyport/sidecar/server"
 )
@@ -177,6 +178,7 @@ func (f *flags) options() (server.Options, error) {
 	return server.Options{
 		PolicyFile: f.policy, Keys: keys, Redis: client, KeyPrefix: f.keyPrefix, Replicas: f.replicas,
 		EpochFile: f.epoch, App: app, InsecureCookies: f.insecureCookies, Recheck: f.recheck, Drain: f.drain,
+		Hasher:  mfa.NewHasher(),
 		Version: version, Clock: time.Now, Random: rand.Reader, Log: log,
 	}, nil
 }

@@ -343,7 +343,7 @@ func TestDisableWithCode(t *testing.T) {
 
 func openStore(t *testing.T, client redis.UniversalClient) mfa.Store {
 	t.Helper()
-	epoch, err := redisstore.EnsureEpoch(t.Context(), client, "sallyport", "acme/portal", "", rand.Reader)
+	epoch, err := redisstore.EnsureEpoch(t.Context(), client, "sallyport", "acme/portal", "", rand.Reader, strings.ToUpper)
 	if err != nil {
 		t.Fatal(err)
 	}

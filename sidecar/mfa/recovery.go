@@ -28,6 +28,7 @@ const (
 	argonPasses  = 3
 	argonMemory  = 12 * 1024 // KiB
 	argonLanes   = 1
+	cheapMemory  = 8  // KiB, the least there is
 	digestBytes  = 16 // more than enough for codes of 40 bits, and half the memory in Redis
 	saltBytes    = 16
 	hashersAtTop = 2
@@ -40,12 +41,21 @@ var ErrBusy = errors.New("too many recovery codes are being checked at once")
 // Hasher bounds how many recovery codes are hashed at once, and so the memory
 // that takes: 12 MiB each.
 type Hasher struct {
-	running *semaphore.Weighted
-	waiting atomic.Int64
+	passes, memory uint32
+	running        *semaphore.Weighted
+	waiting        atomic.Int64
 }
 
-// NewHasher returns a Hasher.
-func NewHasher() *Hasher { return &Hasher{running: semaphore.NewWeighted(hashersAtTop)} }
+// NewHasher returns a Hasher of the product's cost.
+func NewHasher() *Hasher {
+	return &Hasher{passes: argonPasses, memory: argonMemory, running: semaphore.NewWeighted(hashersAtTop)}
+}
+
+// NewCheapHasher returns a Hasher for tests that enrol many users: its digests
+// protect nothing.
+func NewCheapHasher() *Hasher {
+	return &Hasher{passes: 1, memory: cheapMemory, running: semaphore.NewWeighted(hashersAtTop)}
+}
 
 func (h *Hasher) hash(ctx context.Context, peppered, salt []byte) ([]byte, error) {
 	if h.waiting.Add(1) > hashersQueue {
@@ -58,7 +68,7 @@ func (h *Hasher) hash(ctx context.Context, peppered, salt []byte) ([]byte, error
 		return nil, fmt.Errorf("wait to check a recovery code: %w", err)
 	}
 	defer h.running.Release(1)
-	return argon2.IDKey(peppered, salt, argonPasses, argonMemory, argonLanes, digestBytes), nil
+	return argon2.IDKey(peppered, salt, h.passes, h.memory, argonLanes, digestBytes), nil
 }
 
 // NormaliseRecoveryCode returns a typed code as it is hashed, and false where it

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -16,18 +17,30 @@ import (
 // epochBytes is the length of an epoch before encoding: 128 bits.
 const epochBytes = 16
 
+// ErrOtherKeys means that the store was set up with another key ring. It names
+// users by other names, so that all of them would look unenrolled.
+var ErrOtherKeys = errors.New("redis holds the records of another key ring")
+
+// Stamp names a value by a key that never rotates; seal.Ring.Name is one.
+type Stamp func(value string) string
+
 // EnsureEpoch returns the epoch of a realm's store, making it where neither the
 // store has one nor the caller expects one. Whoever calls must remember it
 // outside the store and expect it from then on. mfa.ErrStoreLost where the store
 // has another epoch than the expected one, or none: it is never made again.
+//
+// An epoch is a random value and its stamp: ErrOtherKeys where that is not ours.
 func EnsureEpoch(
-	ctx context.Context, client redis.UniversalClient, prefix, realm, expected string, random io.Reader,
+	ctx context.Context, client redis.UniversalClient, prefix, realm, expected string, random io.Reader, stamp Stamp,
 ) (string, error) {
 	if err := checkNames(prefix, realm); err != nil {
 		return "", err
 	}
 	key := epochKey(prefix, realm)
 	if expected != "" {
+		if !stamped(expected, stamp) {
+			return "", ErrOtherKeys
+		}
 		if err := judge(client.Get(ctx, key), expected); err != nil {
 			return "", fmt.Errorf("ensure the epoch: %w", err)
 		}
@@ -37,8 +50,9 @@ func EnsureEpoch(
 	if _, err := io.ReadFull(random, fresh); err != nil {
 		return "", fmt.Errorf("make an epoch: %w", err)
 	}
-	if err := client.Do(ctx, "SET", key, base64.RawURLEncoding.EncodeToString(fresh), "NX").Err(); err != nil &&
-		!errors.Is(err, redis.Nil) {
+	value := base64.RawURLEncoding.EncodeToString(fresh)
+	err := client.Do(ctx, "SET", key, value+"."+stamp(value), "NX").Err()
+	if err != nil && !errors.Is(err, redis.Nil) {
 		return "", fmt.Errorf("make an epoch: %w", err)
 	}
 	// Whether this call or another made it, what the store says is what counts.
@@ -49,7 +63,15 @@ func EnsureEpoch(
 	if err != nil {
 		return "", fmt.Errorf("read the epoch: %w", err)
 	}
+	if !stamped(epoch, stamp) {
+		return "", ErrOtherKeys
+	}
 	return epoch, nil
+}
+
+func stamped(epoch string, stamp Stamp) bool {
+	value, mark, _ := strings.Cut(epoch, ".")
+	return subtle.ConstantTimeCompare([]byte(mark), []byte(stamp(value))) == 1
 }
 
 // checkEpoch reports whether the store is the one it must be.

@@ -20,7 +20,7 @@ func ensurer(t *testing.T) (*miniredis.Miniredis, func(expected string) (string,
 	m := redistest.Mini(t)
 	client := dial(t, redisstore.Options{URL: "redis://" + m.Addr()})
 	return m, func(expected string) (string, error) {
-		return redisstore.EnsureEpoch(t.Context(), client, prefix, realm, expected, rand.Reader)
+		return redisstore.EnsureEpoch(t.Context(), client, prefix, realm, expected, rand.Reader, stamp)
 	}
 }
 
@@ -79,11 +79,11 @@ func TestEnsureEpochFails(t *testing.T) {
 	t.Parallel()
 	m, ensure := ensurer(t)
 	client := dial(t, redisstore.Options{URL: "redis://" + m.Addr()})
-	_, err := redisstore.EnsureEpoch(t.Context(), client, prefix, realm, "", strings.NewReader(""))
+	_, err := redisstore.EnsureEpoch(t.Context(), client, prefix, realm, "", strings.NewReader(""), stamp)
 	if err == nil || m.Exists(epochKey) {
 		t.Errorf("without randomness: %v", err)
 	}
-	if _, err := redisstore.EnsureEpoch(t.Context(), client, prefix, "a}b", "", rand.Reader); err == nil {
+	if _, err := redisstore.EnsureEpoch(t.Context(), client, prefix, "a}b", "", rand.Reader, stamp); err == nil {
 		t.Error("a realm with a brace was accepted")
 	}
 	m.SetError("MASTERDOWN no primary")
@@ -151,5 +151,23 @@ func TestFlushOfAServer(t *testing.T) {
 	}
 	if keys := node.Do("DBSIZE"); keys != int64(0) {
 		t.Errorf("%v keys were made in the lost store", keys)
+	}
+}
+
+// stamp stands in for a key ring's names.
+func stamp(value string) string { return "ours-" + value }
+
+func TestEpochOfAnotherKeyRing(t *testing.T) {
+	t.Parallel()
+	client := dial(t, redisstore.Options{URL: "redis://" + redistest.Mini(t).Addr()})
+	theirs := func(value string) string { return "theirs-" + value }
+	epoch, err := redisstore.EnsureEpoch(t.Context(), client, prefix, realm, "", rand.Reader, theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, expected := range map[string]string{"adopted": "", "expected": epoch} {
+		if _, err := redisstore.EnsureEpoch(t.Context(), client, prefix, realm, expected, rand.Reader, stamp); !errors.Is(err, redisstore.ErrOtherKeys) {
+			t.Errorf("%s: error is %v, want %v", name, err, redisstore.ErrOtherKeys)
+		}
 	}
 }

@@ -140,7 +140,7 @@ func newStore(t *testing.T, client redis.UniversalClient, c redisstore.Config) *
 		c.Clock = time.Now
 	}
 	if c.Epoch == "" {
-		epoch, err := redisstore.EnsureEpoch(t.Context(), client, c.Prefix, c.Realm, "", rand.Reader)
+		epoch, err := redisstore.EnsureEpoch(t.Context(), client, c.Prefix, c.Realm, "", rand.Reader, stamp)
 		if err != nil {
 			t.Fatal(err)
 		}

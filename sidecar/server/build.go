@@ -47,18 +47,20 @@ func (s *Server) build(m *policy.Manifest) (*door, error) {
 	epoch := s.epochs.of(realm)
 	store, err := redisstore.New(s.Redis, redisstore.Config{
 		Prefix: s.KeyPrefix, Realm: realm, Epoch: epoch, Replicas: s.Replicas, Clock: s.Clock,
+		Timeout: s.StoreTimeout,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the store: %w", err)
 	}
 	domain := mfa.New(mfa.Config{
 		Store: store, Ring: ring, Clock: s.Clock, Random: s.Random, Events: s.audit, Issuer: rules.Issuer,
-		Regulation: mfa.DefaultRegulation(), Hasher: s.hasher,
+		Regulation: mfa.DefaultRegulation(), Hasher: s.Hasher,
 	})
 	keeper := session.NewKeeper(ring, s.Random)
 	d := &door{
 		realm: realm, rules: rules, store: store, source: source, mfa: domain, keeper: keeper, cookies: cookies,
 		answer:  &answerer{rules: rules, pages: renderer, cookies: cookies, log: s.Log},
+		stamp:   func(value string) string { return ring.Name("epoch", value) },
 		metrics: s.metrics, audit: s.audit, clock: s.Clock, log: s.Log, recheck: s.Recheck, latest: s.current.Load,
 		hygiene: &proxy.Hygiene{
 			OwnCookies: cookies.Names(), SignificantCookies: identity.Cookies(rules.Identity), Reserved: source.Reserved,
@@ -68,7 +70,7 @@ func (s *Server) build(m *policy.Manifest) (*door, error) {
 			Cookies: cookies, Clock: s.Clock, Log: s.Log,
 		}),
 	}
-	d.epochKnown.Store(epoch != "")
+	d.epochKnown.Store(s.epochs.isProven(realm))
 	d.app = proxy.New(proxy.Config{App: app, OwnCookies: cookies.Names(), Log: s.Log, ErrorHandler: d.appFailed})
 	return d, nil
 }

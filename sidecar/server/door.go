@@ -41,8 +41,11 @@ type door struct {
 	clock   func() time.Time
 	log     *slog.Logger
 	recheck time.Duration
-	// epochKnown: the store was reached and its epoch is the one to expect.
+	// epochKnown: the store was reached, its epoch is the one to expect, and it was
+	// set up with our key ring.
 	epochKnown atomic.Bool
+	// stamp marks the epoch as ours.
+	stamp redisstore.Stamp
 	// latest is the door of the policy in force, by which open streams are judged.
 	latest func() *door
 }

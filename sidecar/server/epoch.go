@@ -17,12 +17,14 @@ type epochs struct {
 
 	mu     sync.Mutex
 	values map[string]string
+	// proven realms are those whose store was reached and had the epoch.
+	proven map[string]bool
 }
 
 // readEpochs reads the file, if there is one. A file that cannot be understood is
 // an error: taking it for "none" would forget what the store must prove.
 func readEpochs(path string) (*epochs, error) {
-	e := &epochs{path: path, values: map[string]string{}}
+	e := &epochs{path: path, values: map[string]string{}, proven: map[string]bool{}}
 	if path == "" {
 		return e, nil
 	}
@@ -46,10 +48,19 @@ func (e *epochs) of(realm string) string {
 	return e.values[realm]
 }
 
-// remember keeps the realm's epoch, and writes it down if there is a file.
+// isProven reports whether the realm's store was reached since the start.
+func (e *epochs) isProven(realm string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.proven[realm]
+}
+
+// remember keeps the epoch that the realm's store has, and writes it down if there
+// is a file.
 func (e *epochs) remember(realm, epoch string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.proven[realm] = true
 	if e.values[realm] == epoch {
 		return nil
 	}

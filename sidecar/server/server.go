@@ -50,6 +50,10 @@ type Options struct {
 	Redis redis.UniversalClient
 	// KeyPrefix begins every Redis key.
 	KeyPrefix string
+	// StoreTimeout bounds each operation on Redis; 0 is the store's default.
+	StoreTimeout time.Duration
+	// Hasher of recovery codes; one for the process.
+	Hasher *mfa.Hasher
 	// Replicas that must acknowledge a spent code before it counts; 0 for none.
 	Replicas int
 	// EpochFile remembers which store held the enrolments, across restarts.
@@ -79,7 +83,6 @@ type Server struct {
 	metrics   *metrics
 	audit     *audit
 	readiness *readiness
-	hasher    *mfa.Hasher
 	epochs    *epochs
 	policy    *policyfile.Watcher
 
@@ -94,7 +97,6 @@ func New(o Options) (*Server, error) {
 	registry := prometheus.NewRegistry()
 	s := &Server{
 		Options: o, registry: registry, metrics: newMetrics(registry, o.Version), readiness: newReadiness(),
-		hasher: mfa.NewHasher(),
 	}
 	s.audit = &audit{log: o.Log, metrics: s.metrics}
 	redisstore.Observe(o.Redis, s.metrics, o.Clock)

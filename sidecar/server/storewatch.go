@@ -62,7 +62,7 @@ func (s *Server) checkStore(ctx context.Context, d *door) bool {
 
 // learnEpoch takes the epoch of the store, or makes it on a store that is new.
 func (s *Server) learnEpoch(ctx context.Context, d *door) error {
-	epoch, err := redisstore.EnsureEpoch(ctx, s.Redis, s.KeyPrefix, d.realm, s.epochs.of(d.realm), s.Random)
+	epoch, err := redisstore.EnsureEpoch(ctx, s.Redis, s.KeyPrefix, d.realm, s.epochs.of(d.realm), s.Random, d.stamp)
 	if err != nil {
 		return err
 	}
@@ -80,6 +80,9 @@ func (s *Server) storeIs(ctx context.Context, err error) {
 	case errors.Is(err, mfa.ErrStoreLost):
 		detail = "this Redis is not the one that held the enrolments: its epoch is missing or another. " +
 			"Restore its data, or accept the loss as the operating notes say; until then nothing passes"
+	case errors.Is(err, redisstore.ErrOtherKeys):
+		detail = "this Redis holds the records of another key ring. Give this sidecar the ring that the others have; " +
+			"until then nothing passes"
 	case errors.Is(err, redisstore.ErrReadOnly), errors.Is(err, redisstore.ErrEvicts):
 		detail = err.Error()
 	case err != nil:

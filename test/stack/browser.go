@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -129,11 +130,17 @@ func (b *Browser) Do(r *http.Request) *Page {
 	if err != nil {
 		b.t.Fatalf("%s %s: read the answer: %v", r.Method, r.URL, err)
 	}
-	doc, err := goquery.NewDocumentFromReader(strings.NewReader(string(body)))
+	return NewPage(b.t, response, r.URL, body)
+}
+
+// NewPage returns an answer and its body as a page.
+func NewPage(t testing.TB, response *http.Response, from *url.URL, body []byte) *Page {
+	t.Helper()
+	doc, err := goquery.NewDocumentFromReader(bytes.NewReader(body))
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return &Page{Status: response.StatusCode, Header: response.Header, URL: r.URL, Body: string(body), Doc: doc, t: b.t}
+	return &Page{Status: response.StatusCode, Header: response.Header, URL: from, Body: string(body), Doc: doc, t: t}
 }
 
 // Submit fills in and submits the page's form whose action ends in the given

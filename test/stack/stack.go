@@ -7,21 +7,17 @@ package stack
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,8 +28,10 @@ import (
 	"github.com/sallyport/sallyport/cmd/workspace/portal"
 	"github.com/sallyport/sallyport/sidecar/redisstore"
 	"github.com/sallyport/sallyport/sidecar/seal"
-	"github.com/sallyport/sallyport/sidecar/server"
 )
+
+// patience with Redis is longer than in production: a test machine is busy.
+const patience = 5 * time.Second
 
 // Policy is what tests change about the policy of the demo app.
 type Policy struct {
@@ -54,10 +52,15 @@ type Options struct {
 	OnRequest func(*http.Request)
 	// Clock of the sidecars. Default: the real one.
 	Clock func() time.Time
+	// Random source of the sidecars; safe for concurrent use. Default: the system's.
+	Random io.Reader
 	// Recheck of open streams. Default: 200 ms.
 	Recheck time.Duration
 	// EpochFile of the sidecars. Default: none.
 	EpochFile string
+	// Impatient keeps the sidecars' own bounds on how long Redis may take. By
+	// default they are lifted, for busy machines.
+	Impatient bool
 	// SecureCookies serves cookies as in production.
 	SecureCookies bool
 }
@@ -82,36 +85,6 @@ type Stack struct {
 	app     *url.URL
 }
 
-// Sidecar is one running sidecar.
-type Sidecar struct {
-	// URL of the traffic port, OpsURL of the operations port.
-	URL, OpsURL string
-	// Log is what it wrote.
-	Log *Log
-
-	stop context.CancelFunc
-	done chan error
-}
-
-// Log collects a sidecar's log.
-type Log struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (l *Log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buffer.Write(p)
-}
-
-// String returns everything written so far.
-func (l *Log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buffer.String()
-}
-
 // Start runs a Stack until the test ends, and waits until its sidecars are ready.
 func Start(t testing.TB, options Options) *Stack {
 	t.Helper()
@@ -128,6 +101,9 @@ func Prepare(t testing.TB, options Options) *Stack {
 	s := &Stack{t: t, options: options, dir: t.TempDir(), RedisURL: options.RedisURL}
 	if s.options.Clock == nil {
 		s.options.Clock = time.Now
+	}
+	if s.options.Random == nil {
+		s.options.Random = rand.Reader
 	}
 	if s.options.Recheck == 0 {
 		s.options.Recheck = 200 * time.Millisecond
@@ -225,124 +201,16 @@ func (s *Stack) WritePolicy(doc []byte) {
 	}
 }
 
-// AddSidecar runs one more sidecar, whose options a test may adjust. It need not
-// become ready.
-func (s *Stack) AddSidecar(adjust ...func(*server.Options)) *Sidecar {
+// RemovePolicy removes the policy file.
+func (s *Stack) RemovePolicy() {
 	s.t.Helper()
-	client, err := redisstore.Dial(redisstore.Options{URL: s.RedisURL})
-	if err != nil {
+	if err := os.Remove(s.PolicyFile()); err != nil {
 		s.t.Fatal(err)
 	}
-	sidecar := &Sidecar{Log: &Log{}, done: make(chan error, 1)}
-	options := server.Options{
-		PolicyFile: s.PolicyFile(), Keys: s.keys, Redis: client, KeyPrefix: "sallyport", EpochFile: s.options.EpochFile,
-		App: s.app, InsecureCookies: !s.options.SecureCookies, Recheck: s.options.Recheck, Drain: 2 * time.Second,
-		Version: "test", Clock: s.options.Clock, Random: rand.Reader,
-		Log: slog.New(slog.NewJSONHandler(sidecar.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	}
-	for _, f := range adjust {
-		f(&options)
-	}
-	sidecarServer, err := server.New(options)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	traffic, ops := listen(s.t), listen(s.t)
-	sidecar.URL, sidecar.OpsURL = "http://"+traffic.Addr().String(), "http://"+ops.Addr().String()
-	ctx, stop := context.WithCancel(context.Background())
-	sidecar.stop = stop
-	go func() { sidecar.done <- sidecarServer.Run(ctx, traffic, ops) }()
-	s.t.Cleanup(func() {
-		sidecar.Stop(s.t)
-		_ = client.Close()
-	})
-	s.Sidecars = append(s.Sidecars, sidecar)
-	return sidecar
-}
-
-// Stop ends the sidecar as SIGTERM does and waits until it has ended.
-func (s *Sidecar) Stop(t testing.TB) {
-	t.Helper()
-	s.stop()
-	select {
-	case err := <-s.done:
-		if err != nil {
-			t.Errorf("the sidecar ended with an error: %v", err)
-		}
-		s.done <- nil
-	case <-time.After(20 * time.Second):
-		t.Error("the sidecar did not end")
-	}
-}
-
-func listen(t testing.TB) net.Listener {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return listener
 }
 
 // URL of the first sidecar.
 func (s *Stack) URL() string { return s.Sidecars[0].URL }
-
-// WaitReady waits until the sidecar is ready.
-func (s *Stack) WaitReady(sidecar *Sidecar) {
-	s.t.Helper()
-	s.Eventually("the sidecar is ready", func() bool { ready, _ := sidecar.Ready(); return ready })
-}
-
-func (s *Sidecar) ask(path string) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, s.OpsURL+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	return http.DefaultClient.Do(r)
-}
-
-// Ready asks for readiness and returns the report.
-func (s *Sidecar) Ready() (bool, string) {
-	response, err := s.ask("/readyz")
-	if err != nil {
-		return false, err.Error()
-	}
-	defer response.Body.Close()
-	var body bytes.Buffer
-	_, _ = body.ReadFrom(response.Body)
-	return response.StatusCode == http.StatusOK, body.String()
-}
-
-// Metrics returns the page of the sidecar's metrics.
-func (s *Sidecar) Metrics(t testing.TB) string {
-	t.Helper()
-	response, err := s.ask("/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	var body bytes.Buffer
-	if _, err := body.ReadFrom(response.Body); err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("read the metrics: status %d, %v", response.StatusCode, err)
-	}
-	return body.String()
-}
-
-// Metric returns the value of one series, written as on the metrics page:
-// name{label="value"}. A series that does not exist is 0.
-func (s *Sidecar) Metric(t testing.TB, series string) float64 {
-	t.Helper()
-	for line := range strings.Lines(s.Metrics(t)) {
-		if text, ok := strings.CutPrefix(line, series+" "); ok {
-			value, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-			if err != nil {
-				t.Fatalf("read the metric %s: %v", series, err)
-			}
-			return value
-		}
-	}
-	return 0
-}
 
 // Eventually polls until the condition holds; it is for what no event announces.
 func (s *Stack) Eventually(what string, holds func() bool) {
