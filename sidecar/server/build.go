@@ -70,7 +70,9 @@ func (s *Server) build(m *policy.Manifest) (*door, error) {
 			Cookies: cookies, Clock: s.Clock, Log: s.Log,
 		}),
 	}
-	d.epochKnown.Store(s.epochs.isProven(realm))
+	if s.epochs.isProven(realm) {
+		d.trust.Store(&trust{})
+	}
 	d.app = proxy.New(proxy.Config{App: app, OwnCookies: cookies.Names(), Log: s.Log, ErrorHandler: d.appFailed})
 	return d, nil
 }

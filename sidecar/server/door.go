@@ -41,9 +41,8 @@ type door struct {
 	clock   func() time.Time
 	log     *slog.Logger
 	recheck time.Duration
-	// epochKnown: the store was reached, its epoch is the one to expect, and it was
-	// set up with our key ring.
-	epochKnown atomic.Bool
+	// trust is why the store may not be believed, or that it may be.
+	trust atomic.Pointer[trust]
 	// stamp marks the epoch as ours.
 	stamp redisstore.Stamp
 	// latest is the door of the policy in force, by which open streams are judged.
@@ -155,8 +154,8 @@ func (d *door) establish(ctx context.Context, v *visit) error {
 	if v.token != "" {
 		key = d.keeper.Key(v.token)
 	}
-	if !d.epochKnown.Load() {
-		return errEpochUnknown
+	if err := d.trust.Load().reason(); err != nil {
+		return err
 	}
 	snapshot, err := d.mfa.Load(ctx, v.visitor.User, key)
 	if err != nil {

@@ -23,6 +23,17 @@ const (
 // says about absent records can be believed.
 var errEpochUnknown = errors.New("the store has not been reached since the start")
 
+// trust says whether the store was reached, has the epoch to expect, and was set up
+// with our key ring. No trust at all is none.
+type trust struct{ err error }
+
+func (t *trust) reason() error {
+	if t == nil {
+		return errEpochUnknown
+	}
+	return t.err
+}
+
 // watchStore keeps readiness true to the store, and learns its epoch as soon as
 // the store can be reached.
 func (s *Server) watchStore(ctx context.Context) error {
@@ -45,8 +56,10 @@ func (s *Server) watchStore(ctx context.Context) error {
 func (s *Server) checkStore(ctx context.Context, d *door) bool {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	if !d.epochKnown.Load() {
-		if err := s.learnEpoch(ctx, d); err != nil {
+	if d.trust.Load().reason() != nil {
+		err := s.learnEpoch(ctx, d)
+		d.trust.Store(&trust{err})
+		if err != nil {
 			s.storeIs(ctx, err)
 			return false
 		}
@@ -70,7 +83,6 @@ func (s *Server) learnEpoch(ctx context.Context, d *door) error {
 		return err
 	}
 	d.store.SetEpoch(epoch)
-	d.epochKnown.Store(true)
 	return nil
 }
 
