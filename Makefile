@@ -106,7 +106,7 @@ verify: $(GOLANGCI_LINT) ## Fail where go.mod, format or generated files are out
 .PHONY: screenshots
 screenshots: ## Draw docs/screenshots anew, in a real browser
 	@eval "$$(test/setup/install --env)" && \
-	  go test -count=1 -timeout 10m ./test/browser -screenshots "$(CURDIR)/docs/screenshots"
+	  go test -count=1 -run '^TestEveryPage$$' ./test/browser -screenshots "$(CURDIR)/docs/screenshots"
 
 .PHONY: clean
 clean: ## Remove what was built (the demo's .demo stays)

@@ -38,7 +38,7 @@ socket.addEventListener("close", () => {
 socket.addEventListener("message", (event) => add("The portal", event.data, "theirs"));
 
 function add(who, text, kind) {
-  const item = document.createElement("li");
+  const item = document.createElement("p");
   item.className = kind;
   const name = document.createElement("span");
   name.className = "muted small";
