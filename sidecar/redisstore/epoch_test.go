@@ -36,7 +36,8 @@ func TestEnsureEpochMakesOne(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			made[epoch] = true
-			if err != nil || len(epoch) != 22 {
+			value, mark, _ := strings.Cut(epoch, ".")
+			if err != nil || len(value) != 22 || mark != stamp(value) {
 				t.Errorf("made %q, %v", epoch, err)
 			}
 		})
@@ -56,7 +57,7 @@ func TestEnsureEpochMakesOne(t *testing.T) {
 func TestEnsureEpochNeverMakesAnExpectedOne(t *testing.T) {
 	t.Parallel()
 	m, ensure := ensurer(t)
-	if epoch, err := ensure("an-epoch-of-old"); !errors.Is(err, mfa.ErrStoreLost) || m.Exists(epochKey) {
+	if epoch, err := ensure("of-old." + stamp("of-old")); !errors.Is(err, mfa.ErrStoreLost) || m.Exists(epochKey) {
 		t.Fatalf("expected in an empty store: %q, %v", epoch, err)
 	}
 	epoch, err := ensure("")
@@ -66,7 +67,7 @@ func TestEnsureEpochNeverMakesAnExpectedOne(t *testing.T) {
 	if got, err := ensure(epoch); err != nil || got != epoch {
 		t.Errorf("the expected one: %q, %v", got, err)
 	}
-	if _, err := ensure("another"); !errors.Is(err, mfa.ErrStoreLost) {
+	if _, err := ensure("another." + stamp("another")); !errors.Is(err, mfa.ErrStoreLost) {
 		t.Errorf("another one: %v", err)
 	}
 	m.FlushAll()

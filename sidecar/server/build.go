@@ -35,7 +35,7 @@ func (s *Server) build(m *policy.Manifest) (*door, error) {
 	}
 	cookies := web.Cookies{Insecure: s.InsecureCookies}
 	source, err := identity.New(rules.Identity, identity.Options{
-		App: app, Clock: s.Clock, OwnCookies: cookies.Names(), Observer: s.metrics.asked,
+		App: app, Clock: s.Clock, OwnCookies: cookies.Names(), Observer: s.metrics.asked, Log: s.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the identity source: %w", err)

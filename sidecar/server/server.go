@@ -86,6 +86,9 @@ type Server struct {
 	epochs    *epochs
 	policy    *policyfile.Watcher
 
+	// adopted wakes watchStore: a new door may have another realm.
+	adopted chan struct{}
+
 	current    atomic.Pointer[door]
 	generation int64
 }
@@ -97,6 +100,7 @@ func New(o Options) (*Server, error) {
 	registry := prometheus.NewRegistry()
 	s := &Server{
 		Options: o, registry: registry, metrics: newMetrics(registry, o.Version), readiness: newReadiness(),
+		adopted: make(chan struct{}, 1),
 	}
 	s.audit = &audit{log: o.Log, metrics: s.metrics}
 	redisstore.Observe(o.Redis, s.metrics, o.Clock)
@@ -211,6 +215,10 @@ func (s *Server) adopt(ctx context.Context, m *policy.Manifest) error {
 	s.generation = max(m.Generation, s.generation+1)
 	if before := s.current.Swap(d); before != nil {
 		before.app.Close() // lets go of idle connections; requests in flight go on
+	}
+	select {
+	case s.adopted <- struct{}{}:
+	default: // it is awake already
 	}
 	s.metrics.reloaded(nil, s.generation)
 	s.readiness.set(checkPolicy, true, fmt.Sprintf("generation %d is in force", s.generation))

@@ -44,6 +44,7 @@ func (s *Server) watchStore(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
+		case <-s.adopted:
 		}
 		wait := checkEvery
 		if !s.checkStore(ctx, s.current.Load()) {
