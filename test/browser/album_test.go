@@ -3,7 +3,6 @@ package browser_test
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"fmt"
 	"image"
 	"image/color"
@@ -14,7 +13,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
@@ -128,15 +126,9 @@ func (a album) draw(p *person, name string) {
 // write saves the window, or the whole page where that is longer.
 func (a album) write(p *person, name string, scale float64) {
 	p.t.Helper()
-	size := eval[struct{ Width, Height float64 }](p,
-		`({Width: innerWidth, Height: Math.max(innerHeight, document.documentElement.scrollHeight)})`)
-	shot := ask(p, func(ctx context.Context, target *chromedp.Target) ([]byte, error) {
-		result, err := cdp.Call(ctx, target, page.CaptureScreenshot, page.CaptureScreenshotParams{
-			Format: page.CaptureScreenshotFormatPng, CaptureBeyondViewport: new(true),
-			Clip: &page.Viewport{Width: size.Width, Height: size.Height, Scale: scale},
-		})
-		return result.Data, err
-	})
+	part := eval[page.Viewport](p,
+		`({x: 0, y: 0, width: innerWidth, height: Math.max(innerHeight, document.documentElement.scrollHeight), scale: args[0]})`, scale)
+	shot := p.shoot(part)
 	drawn, err := png.Decode(bytes.NewReader(shot))
 	if err != nil {
 		p.t.Fatal(err)

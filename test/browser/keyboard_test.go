@@ -157,8 +157,7 @@ func TestByKeyboardAlone(t *testing.T) {
 // about as late as with its first frame.
 func (p *person) focusedOn(name string) {
 	p.t.Helper()
-	ask(p, chromedp.Evaluate[chromedp.Void](
-		`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))`, chromedp.EvalAwaitPromise))
+	p.settle()
 	if at := p.focus(); at.Name != name {
 		p.t.Fatalf("the focus at %s is on %q, want %q", p.at(), at.Name, name)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/dom"
 	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -34,15 +35,33 @@ func eval[T any](p *person, expression string, args ...any) T {
 	return ask(p, chromedp.Evaluate[T](withArgs(p.t, expression, args)))
 }
 
+const watch = `new Promise((done, fail) => {
+	const look = () => {
+		try {
+			if (!(%s)) return;
+			done();
+		} catch (error) {
+			fail(error);
+		}
+		observer.disconnect();
+	};
+	const observer = new MutationObserver(look);
+	observer.observe(document, {attributes: true, characterData: true, childList: true, subtree: true});
+	look();
+})`
+
 // wait lets the page's scripts work until the expression is true. It looks again
 // at every change of the document.
 func (p *person) wait(expression string) {
 	p.t.Helper()
 	limited, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
-	poll := chromedp.Poll[chromedp.Void](expression,
-		chromedp.WithPollingMutation(), chromedp.WithPollingTimeout(patience))
-	if err := chromedp.Do(limited, poll); err != nil {
+	step := chromedp.Evaluate[chromedp.Void](fmt.Sprintf(watch, expression), chromedp.EvalAwaitPromise)
+	err := chromedp.Do(limited, step)
+	for err != nil && limited.Err() == nil && strings.Contains(err.Error(), "context") {
+		err = chromedp.Do(limited, step) // the page it was asked of is gone: ask the one that came
+	}
+	if err != nil {
 		p.t.Fatalf("wait for %s: %v", expression, err)
 	}
 }
@@ -191,7 +210,23 @@ func (p *person) attribute(selector, name string) string {
 // picture is what a camera sees of an element.
 func (p *person) picture(selector string) []byte {
 	p.t.Helper()
-	return ask(p, chromedp.Screenshot(chromedp.CSS(selector)))
+	box := eval[page.Viewport](p, `(() => {
+		const box = document.querySelector(args[0]).getBoundingClientRect();
+		return {x: box.x + scrollX, y: box.y + scrollY, width: box.width, height: box.height, scale: 1};
+	})()`, selector)
+	return p.shoot(box)
+}
+
+// shoot takes a picture of a part of the page, in the window or beyond.
+func (p *person) shoot(part page.Viewport) []byte {
+	p.t.Helper()
+	p.settle()
+	return ask(p, func(ctx context.Context, target *chromedp.Target) ([]byte, error) {
+		result, err := cdp.Call(ctx, target, page.CaptureScreenshot, page.CaptureScreenshotParams{
+			Format: page.CaptureScreenshotFormatPng, CaptureBeyondViewport: new(true), Clip: &part,
+		})
+		return result.Data, err
+	})
 }
 
 // hues are the ranges of the colour wheel that a colour's name stands for, and the

@@ -1,6 +1,7 @@
 package browser_test
 
 import (
+	"context"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -11,7 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/dom"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
 	"github.com/sallyport/sallyport/test/stack"
@@ -273,7 +277,16 @@ func (p *person) uploads(name string) {
 	if err := os.WriteFile(path, []byte("hello"), 0o600); err != nil {
 		p.t.Fatal(err)
 	}
-	p.do(chromedp.SetUploadFiles(chromedp.CSS("#file"), []string{path}))
+	p.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		field, err := cdp.Call(ctx, target, runtime.Evaluate, runtime.EvaluateParams{Expression: `document.getElementById("file")`})
+		if err != nil {
+			return err
+		}
+		_, err = cdp.Call(ctx, target, dom.SetFileInputFiles, dom.SetFileInputFilesParams{
+			Files: []string{path}, ObjectID: field.Result.ObjectID,
+		})
+		return err
+	}))
 	if status := p.follow("button", "Upload"); status != http.StatusOK || p.text("documents") == "" {
 		p.t.Fatalf("the upload answered %d", status)
 	}

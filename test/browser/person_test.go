@@ -27,7 +27,8 @@ type person struct {
 	t   *testing.T
 	ctx context.Context
 	// base is the origin that paths are opened at.
-	base string
+	base       string
+	scriptless bool
 
 	mu      sync.Mutex
 	accept  bool     // how the next dialogs are answered

@@ -26,6 +26,17 @@ func (p *person) media(features ...*emulation.MediaFeature) {
 	}))
 }
 
+// settle waits until the page has drawn what it has to draw now. Without scripts
+// nothing changes once a page is there.
+func (p *person) settle() {
+	p.t.Helper()
+	if p.scriptless {
+		return
+	}
+	ask(p, chromedp.Evaluate[chromedp.Void](
+		`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))`, chromedp.EvalAwaitPromise))
+}
+
 func (p *person) resize(width, height int64) {
 	p.t.Helper()
 	p.do(chromedp.EmulateViewport(width, height))
@@ -34,6 +45,7 @@ func (p *person) resize(width, height int64) {
 // withoutScripts switches JavaScript off, from the next page on.
 func (p *person) withoutScripts() {
 	p.t.Helper()
+	p.scriptless = true
 	p.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		_, err := cdp.Call(ctx, target, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 		return err
