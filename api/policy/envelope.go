@@ -10,6 +10,8 @@ import (
 )
 
 // Record is the rules of one policy as a controller publishes them.
+//
+// +kubebuilder:object:generate=false
 type Record struct {
 	// Realm that the record is for. One realm's record is refused in another.
 	Realm string

@@ -7,6 +7,8 @@ import (
 )
 
 // Fault is one thing that is wrong with a manifest or with its rules.
+//
+// +kubebuilder:object:generate=false
 type Fault struct {
 	// Path of the field, such as "spec.identity.endpoint.cookies[1]"; "" means
 	// the document itself.
@@ -25,6 +27,8 @@ func (f Fault) String() string {
 
 // Faults is every fault of one document. It is an error when it is not empty:
 // return it through Err.
+//
+// +kubebuilder:object:generate=false
 type Faults []Fault
 
 // Error is one line per fault.

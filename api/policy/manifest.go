@@ -11,6 +11,8 @@ const (
 )
 
 // Manifest is what a sidecar needs of an MFAPolicy manifest.
+//
+// +kubebuilder:object:generate=false
 type Manifest struct {
 	// Name of the policy.
 	Name string

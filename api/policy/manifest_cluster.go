@@ -11,6 +11,7 @@ type manifestSpec struct {
 	Capture  string         `json:"capture"`
 	Rollout  string         `json:"rollout"`
 	Sidecar  sidecarSpec    `json:"sidecar"`
+	Redis    *redisSpec     `json:"redis"`
 }
 
 type labelSelector struct {
@@ -29,6 +30,14 @@ type sidecarSpec struct {
 	LogLevel  string    `json:"logLevel"`
 }
 
+type redisSpec struct {
+	SecretRef localSecret `json:"secretRef"`
+}
+
+type localSecret struct {
+	Name string `json:"name"`
+}
+
 type resources struct {
 	Limits   map[string]any `json:"limits"`
 	Requests map[string]any `json:"requests"`
@@ -45,6 +54,10 @@ func (s *manifestSpec) checkCluster(f *Faults) {
 	checkEnum(f, "spec.rollout", s.Rollout, "Manual", "Automatic")
 	checkEnum(f, "spec.sidecar.logLevel", s.Sidecar.LogLevel, "debug", "info", "warn", "error")
 	s.Selector.check(f)
+	if s.Redis != nil && !dnsSubdomain(s.Redis.SecretRef.Name) {
+		f.add("spec.redis.secretRef.name", "%s is not the name of a Secret; write one of the policy's own namespace",
+			quote(s.Redis.SecretRef.Name))
+	}
 }
 
 func (s *labelSelector) check(f *Faults) {

@@ -7,6 +7,9 @@
 //
 // It imports the standard library only, performs no I/O, and must never know
 // Kubernetes types: both halves of the product depend on it.
+//
+// +kubebuilder:object:generate=true
+// +kubebuilder:ac:generate=true
 package policy
 
 import (
@@ -273,6 +276,9 @@ type Branding struct {
 }
 
 // Duration is a time span written as Go writes it: "15m", "24h", "0s".
+//
+// +kubebuilder:validation:Type=string
+// +kubebuilder:validation:MaxLength=32
 type Duration struct{ time.Duration }
 
 // MarshalJSON writes the duration as a string.
@@ -293,9 +299,11 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 }
 
 // Port is a container port by number, or by the name a pod declares.
+//
+// +kubebuilder:validation:XIntOrString
 type Port struct {
-	Number int32
-	Name   string
+	Number int32  `json:"-"`
+	Name   string `json:"-"`
 }
 
 // MarshalJSON writes the number, or the name where there is one.
