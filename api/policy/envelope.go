@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -24,6 +25,9 @@ type Record struct {
 	Generation int64
 	// IssuedAt is when the record was sealed, to the nanosecond.
 	IssuedAt time.Time
+	// Epoch that the store of the realm must have, "" while it is not known. It
+	// tells a store that was lost from one that is new.
+	Epoch string
 	// Rules to obey.
 	Rules Rules
 }
@@ -34,7 +38,8 @@ var (
 	ErrKeySize = errors.New("policy record key must be 32 bytes")
 	// ErrBadMAC: the record was not sealed with this key, or was changed since.
 	ErrBadMAC = errors.New("policy record is not authentic")
-	// ErrWrongRealm: the record is authentic, and for another realm.
+	// ErrWrongRealm: the record is authentic, and for a realm of another
+	// namespace, or for one that its rules do not name.
 	ErrWrongRealm = errors.New("policy record is for another realm")
 	// ErrWrongPolicy: the record is for the same realm, and of another policy.
 	ErrWrongPolicy = errors.New("policy record is of another policy")
@@ -47,8 +52,11 @@ const (
 	// recordLabel opens every record and is part of what is authenticated: a
 	// MAC that the same key made for anything else, or for another version of
 	// this format, opens nothing here.
-	recordLabel = "sallyport/policy/v1"
-	maxRecord   = 512 << 10
+	recordLabel = "sallyport/policy/v2"
+	// MaxRecord is how long a sealed record is at most, in bytes.
+	MaxRecord = 512 << 10
+	// maxEpoch is generous: an epoch is a random value and its stamp.
+	maxEpoch = 256
 )
 
 // Seal writes an authenticated record: its fields, each behind its length, and
@@ -60,6 +68,12 @@ func Seal(r *Record, key []byte) ([]byte, error) {
 	}
 	if r.Realm == "" || r.Policy == "" || r.Generation < 0 {
 		return nil, errors.New("sealing a policy record: it lacks a realm, a policy or a generation")
+	}
+	if _, workspace, ok := strings.Cut(r.Realm, "/"); !ok || workspace != r.Rules.Workspace {
+		return nil, fmt.Errorf("sealing a policy record: the realm %q does not end in the rules' workspace %q", r.Realm, r.Rules.Workspace)
+	}
+	if len(r.Epoch) > maxEpoch {
+		return nil, errors.New("sealing a policy record: its epoch is too long")
 	}
 	issued := r.IssuedAt.UnixNano()
 	if !time.Unix(0, issued).Equal(r.IssuedAt) || issued <= 0 {
@@ -78,24 +92,25 @@ func Seal(r *Record, key []byte) ([]byte, error) {
 	doc = appendFrame(doc, []byte(r.UID))
 	doc = appendInt(doc, r.Generation)
 	doc = appendInt(doc, issued)
+	doc = appendFrame(doc, []byte(r.Epoch))
 	doc = appendFrame(doc, rules)
-	if len(doc) > maxRecord-sha256.Size {
-		return nil, fmt.Errorf("sealing a policy record: it is larger than %d bytes", maxRecord)
+	if len(doc) > MaxRecord-sha256.Size {
+		return nil, fmt.Errorf("sealing a policy record: it is larger than %d bytes", MaxRecord)
 	}
 	return append(doc, recordMAC(doc, key)...), nil
 }
 
 // Open checks a sealed record and reads it. Nothing of it is read before its
-// MAC is known to be right. It refuses what is not for realm, what holds fields
-// that this version does not know, and what is invalid.
+// MAC is known to be right. It refuses what is for a realm of another namespace or
+// for another workspace than its rules name, what holds fields that this version
+// does not know, and what is invalid.
 //
-// Where several policies share a realm, the caller must also see to it that the
-// record's Policy is the one it asked for.
-func Open(doc, key []byte, realm string) (*Record, error) {
+// The caller must also see to it that the record's Policy is the one it asked for.
+func Open(doc, key []byte, namespace string) (*Record, error) {
 	if len(key) != keySize {
 		return nil, ErrKeySize
 	}
-	if len(doc) < sha256.Size || len(doc) > maxRecord {
+	if len(doc) < sha256.Size || len(doc) > MaxRecord {
 		return nil, ErrBadMAC
 	}
 	body, mac := doc[:len(doc)-sha256.Size], doc[len(doc)-sha256.Size:]
@@ -106,7 +121,8 @@ func Open(doc, key []byte, realm string) (*Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a policy record: %w", err)
 	}
-	if r.Realm != realm {
+	workspace, ok := strings.CutPrefix(r.Realm, namespace+"/")
+	if !ok {
 		return nil, ErrWrongRealm
 	}
 	root, faults := parseJSON(rules, "spec")
@@ -120,17 +136,21 @@ func Open(doc, key []byte, realm string) (*Record, error) {
 	if err := faults.Err(); err != nil {
 		return nil, fmt.Errorf("reading a policy record: %w", err)
 	}
+	if workspace != r.Rules.Workspace {
+		return nil, ErrWrongRealm
+	}
 	return r, nil
 }
 
 // Supersedes is nil where the record may take the place of current, which may
-// be nil. Generations are compared within one policy object; a policy that was
-// deleted and made anew starts over, and then only time can tell.
+// be nil. Both must be of one policy in one namespace; its workspace may change.
+// Generations are compared within one policy object; a policy that was deleted and
+// made anew starts over, and then only time can tell.
 func (r *Record) Supersedes(current *Record) error {
 	switch {
 	case current == nil:
 		return nil
-	case r.Realm != current.Realm:
+	case namespaceOf(r.Realm) != namespaceOf(current.Realm):
 		return ErrWrongRealm
 	case r.Policy != current.Policy:
 		return ErrWrongPolicy
@@ -145,6 +165,11 @@ func (r *Record) Supersedes(current *Record) error {
 	default:
 		return nil
 	}
+}
+
+func namespaceOf(realm string) string {
+	namespace, _, _ := strings.Cut(realm, "/")
+	return namespace
 }
 
 func recordMAC(body, key []byte) []byte {
@@ -162,8 +187,10 @@ func readRecord(body []byte) (r *Record, rules []byte, err error) {
 	r = &Record{Realm: string(in.frame()), Policy: string(in.frame()), UID: string(in.frame())}
 	r.Generation = in.integer()
 	issued := in.integer()
+	r.Epoch = string(in.frame())
 	rules = in.frame()
-	if in.short || len(in.rest) > 0 || string(label) != recordLabel || r.Generation < 0 || issued <= 0 {
+	if in.short || len(in.rest) > 0 || string(label) != recordLabel || r.Generation < 0 || issued <= 0 ||
+		len(r.Epoch) > maxEpoch {
 		return nil, nil, errFrame
 	}
 	r.IssuedAt = time.Unix(0, issued).UTC()

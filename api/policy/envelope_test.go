@@ -27,7 +27,8 @@ func testRecord() *policy.Record {
 	r.RequireForAdmins = true
 	r.SetDefaults("portal")
 	return &policy.Record{
-		Realm: "acme/portal", Policy: "portal", UID: "0c5b6f9e", Generation: 7, IssuedAt: issued, Rules: *r,
+		Realm: "acme/portal", Policy: "portal", UID: "0c5b6f9e", Generation: 7, IssuedAt: issued,
+		Epoch: "q83vEjRWeJA.stamp", Rules: *r,
 	}
 }
 
@@ -71,7 +72,7 @@ func TestRecordRoundTrip(t *testing.T) {
 	headers.Rules.SetDefaults("portal")
 	for name, want := range map[string]*policy.Record{"endpoint": testRecord(), "jwt": jwt, "headers": headers} {
 		t.Run(name, func(t *testing.T) {
-			got, err := policy.Open(mustSeal(t, want, testKey(1)), testKey(1), "acme/portal")
+			got, err := policy.Open(mustSeal(t, want, testKey(1)), testKey(1), "acme")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,14 +100,17 @@ func TestRecordGolden(t *testing.T) {
 
 func TestSealRefuses(t *testing.T) {
 	for name, mutate := range map[string]func(*policy.Record){
-		"no realm":              func(r *policy.Record) { r.Realm = "" },
-		"no policy":             func(r *policy.Record) { r.Policy = "" },
-		"a negative generation": func(r *policy.Record) { r.Generation = -1 },
-		"no time":               func(r *policy.Record) { r.IssuedAt = time.Time{} },
-		"a time before 1970":    func(r *policy.Record) { r.IssuedAt = time.Unix(-1, 0) },
-		"a time beyond 2262":    func(r *policy.Record) { r.IssuedAt = time.Date(2600, 1, 1, 0, 0, 0, 0, time.UTC) },
-		"invalid rules":         func(r *policy.Record) { r.Rules.Workspace = "W" },
-		"rules without default": func(r *policy.Record) { r.Rules = *baseRules() },
+		"no realm":                func(r *policy.Record) { r.Realm = "" },
+		"a realm of no workspace": func(r *policy.Record) { r.Realm = "acme" },
+		"another workspace":       func(r *policy.Record) { r.Realm = "acme/other" },
+		"an endless epoch":        func(r *policy.Record) { r.Epoch = strings.Repeat("e", 257) },
+		"no policy":               func(r *policy.Record) { r.Policy = "" },
+		"a negative generation":   func(r *policy.Record) { r.Generation = -1 },
+		"no time":                 func(r *policy.Record) { r.IssuedAt = time.Time{} },
+		"a time before 1970":      func(r *policy.Record) { r.IssuedAt = time.Unix(-1, 0) },
+		"a time beyond 2262":      func(r *policy.Record) { r.IssuedAt = time.Date(2600, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"invalid rules":           func(r *policy.Record) { r.Rules.Workspace = "W" },
+		"rules without default":   func(r *policy.Record) { r.Rules = *baseRules() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := testRecord()
@@ -124,7 +128,7 @@ func TestKeysAreOf32Bytes(t *testing.T) {
 		if _, err := policy.Seal(testRecord(), key); !errors.Is(err, policy.ErrKeySize) {
 			t.Errorf("Seal with %d bytes: %v, want ErrKeySize", len(key), err)
 		}
-		if _, err := policy.Open(doc, key, "acme/portal"); !errors.Is(err, policy.ErrKeySize) {
+		if _, err := policy.Open(doc, key, "acme"); !errors.Is(err, policy.ErrKeySize) {
 			t.Errorf("Open with %d bytes: %v, want ErrKeySize", len(key), err)
 		}
 	}
@@ -137,7 +141,7 @@ func TestOpenRefusesEveryFlippedBit(t *testing.T) {
 		for bit := range 8 {
 			forged := bytes.Clone(doc)
 			forged[i] ^= 1 << bit
-			if r, err := policy.Open(forged, testKey(1), "acme/portal"); r != nil || !errors.Is(err, policy.ErrBadMAC) {
+			if r, err := policy.Open(forged, testKey(1), "acme"); r != nil || !errors.Is(err, policy.ErrBadMAC) {
 				t.Fatalf("byte %d, bit %d flipped: %v, %v, want ErrBadMAC", i, bit, r, err)
 			}
 		}
@@ -145,7 +149,7 @@ func TestOpenRefusesEveryFlippedBit(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	const label, realm = "sallyport/policy/v1", "acme/portal"
+	const label, realm, epoch = "sallyport/policy/v2", "acme/portal", "q83v.stamp"
 	key := testKey(1)
 	doc := mustSeal(t, testRecord(), key)
 	rules := mustJSON(t, testRecord().Rules)
@@ -162,26 +166,31 @@ func TestOpenRefuses(t *testing.T) {
 		{"another key's record", mustSeal(t, testRecord(), testKey(2)), policy.ErrBadMAC},
 		{"nonsense is not even read", append(bytes.Repeat([]byte{0xff}, 100), make([]byte, 32)...), policy.ErrBadMAC},
 		{"more than any record", make([]byte, 1<<20), policy.ErrBadMAC},
-		{"another realm", sealRaw(key, label, "acme/other", "portal", "", int64(1), now, rules), policy.ErrWrongRealm},
-		{"no realm", sealRaw(key, label, "", "portal", "", int64(1), now, rules), policy.ErrWrongRealm},
+		{"another workspace than the rules name", sealRaw(key, label, "acme/other", "portal", "", int64(1), now, epoch, rules), policy.ErrWrongRealm},
+		{"another namespace", sealRaw(key, label, "other/portal", "portal", "", int64(1), now, epoch, rules), policy.ErrWrongRealm},
+		{"a namespace that begins alike", sealRaw(key, label, "acme-b/portal", "portal", "", int64(1), now, epoch, rules), policy.ErrWrongRealm},
+		{"a namespace alone", sealRaw(key, label, "acme", "portal", "", int64(1), now, epoch, rules), policy.ErrWrongRealm},
+		{"no realm", sealRaw(key, label, "", "portal", "", int64(1), now, epoch, rules), policy.ErrWrongRealm},
 		{"an empty document", sealRaw(key), nil},
-		{"another purpose", sealRaw(key, "sallyport/heartbeat/v1", realm, "portal", "", int64(1), now, rules), nil},
-		{"another version", sealRaw(key, "sallyport/policy/v2", realm, "portal", "", int64(1), now, rules), nil},
-		{"a field too few", sealRaw(key, label, realm, "portal", int64(1), now, rules), nil},
-		{"a field too many", sealRaw(key, label, realm, "portal", "", int64(1), now, rules, "more"), nil},
-		{"a negative generation", sealRaw(key, label, realm, "portal", "", int64(-1), now, rules), nil},
-		{"no time", sealRaw(key, label, realm, "portal", "", int64(1), int64(0), rules), nil},
-		{"rules that are no JSON", sealRaw(key, label, realm, "portal", "", int64(1), now, "{"), nil},
+		{"another purpose", sealRaw(key, "sallyport/heartbeat/v1", realm, "portal", "", int64(1), now, epoch, rules), nil},
+		{"another version", sealRaw(key, "sallyport/policy/v1", realm, "portal", "", int64(1), now, epoch, rules), nil},
+		{"a field too few", sealRaw(key, label, realm, "portal", int64(1), now, epoch, rules), nil},
+		{"a field too many", sealRaw(key, label, realm, "portal", "", int64(1), now, epoch, rules, "more"), nil},
+		{"a negative generation", sealRaw(key, label, realm, "portal", "", int64(-1), now, epoch, rules), nil},
+		{"no time", sealRaw(key, label, realm, "portal", "", int64(1), int64(0), epoch, rules), nil},
+		{"no epoch", sealRaw(key, label, realm, "portal", "", int64(1), now, rules), nil},
+		{"an epoch without end", sealRaw(key, label, realm, "portal", "", int64(1), now, strings.Repeat("e", 257), rules), nil},
+		{"rules that are no JSON", sealRaw(key, label, realm, "portal", "", int64(1), now, epoch, "{"), nil},
 		{"rules that this version does not know", sealRaw(key, label, realm, "portal", "", int64(1), now,
 			strings.Replace(rules, "{", `{"requireForGuests": true,`, 1)), nil},
 		{"rules in another case", sealRaw(key, label, realm, "portal", "", int64(1), now,
 			strings.Replace(rules, "requireForAdmins", "RequireForAdmins", 1)), nil},
 		{"rules with a duplicate", sealRaw(key, label, realm, "portal", "", int64(1), now,
 			strings.Replace(rules, "{", `{"requireForAdmins": false,`, 1)), nil},
-		{"invalid rules", sealRaw(key, label, realm, "portal", "", int64(1), now, "{}"), nil},
+		{"invalid rules", sealRaw(key, label, realm, "portal", "", int64(1), now, epoch, "{}"), nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r, err := policy.Open(tc.doc, key, realm)
+			r, err := policy.Open(tc.doc, key, "acme")
 			if err == nil || r != nil {
 				t.Fatalf("got %+v, %v, want an error alone", r, err)
 			}
@@ -194,7 +203,7 @@ func TestOpenRefuses(t *testing.T) {
 		})
 	}
 	// The helper speaks the format, or the cases above would prove nothing.
-	if _, err := policy.Open(sealRaw(key, label, realm, "portal", "", int64(1), now, rules), key, realm); err != nil {
+	if _, err := policy.Open(sealRaw(key, label, realm, "portal", "", int64(1), now, epoch, rules), key, "acme"); err != nil {
 		t.Errorf("a record by hand is refused: %v", err)
 	}
 }
@@ -223,7 +232,11 @@ func TestSupersedes(t *testing.T) {
 		}, policy.ErrOlder},
 		{"two policies of one moment", func(r *policy.Record) { r.UID = "other" }, policy.ErrOlder},
 		{"another policy of the realm", func(r *policy.Record) { r.Policy, r.Generation = "lax", 99 }, policy.ErrWrongPolicy},
-		{"another realm", func(r *policy.Record) { r.Realm, r.Generation = "acme/lax", 99 }, policy.ErrWrongRealm},
+		{"the same policy, in another workspace", func(r *policy.Record) { r.Realm, r.Generation = "acme/lax", 99 }, nil},
+		{"the same policy, once in another workspace", func(r *policy.Record) { r.Realm, r.Generation = "acme/lax", 6 }, policy.ErrOlder},
+		{"another epoch, issued later", func(r *policy.Record) { r.Epoch, r.IssuedAt = "other", issued.Add(1) }, nil},
+		{"another epoch, issued earlier", func(r *policy.Record) { r.Epoch, r.IssuedAt = "other", issued.Add(-1) }, policy.ErrOlder},
+		{"another namespace", func(r *policy.Record) { r.Realm, r.Generation = "other/portal", 99 }, policy.ErrWrongRealm},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			next := testRecord()
@@ -244,18 +257,18 @@ func FuzzOpen(f *testing.F) {
 	doc := mustSeal(f, testRecord(), key)
 	f.Add(doc)
 	f.Add(doc[:len(doc)-32])
-	f.Add(sealRaw(key, "sallyport/policy/v1", "acme/portal", "portal", "", int64(1), int64(1), "{}"))
+	f.Add(sealRaw(key, "sallyport/policy/v2", "acme/portal", "portal", "", int64(1), int64(1), "", "{}"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		if r, err := policy.Open(in, testKey(3), "acme/portal"); err == nil {
+		if r, err := policy.Open(in, testKey(3), "acme"); err == nil {
 			t.Errorf("opened without the key: %+v", r)
 		}
 		h := hmac.New(sha256.New, key)
 		h.Write(in)
-		r, err := policy.Open(h.Sum(bytes.Clone(in)), key, "acme/portal")
+		r, err := policy.Open(h.Sum(bytes.Clone(in)), key, "acme")
 		if err != nil {
 			return
 		}
-		if r.Realm != "acme/portal" || len(r.Rules.Validate()) > 0 {
+		if r.Realm != "acme/"+r.Rules.Workspace || len(r.Rules.Validate()) > 0 {
 			t.Errorf("opened a record that should not be: %+v", r)
 		}
 	})

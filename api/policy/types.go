@@ -300,6 +300,7 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 
 // Port is a container port by number, or by the name a pod declares.
 //
+// +kubebuilder:validation:Type=""
 // +kubebuilder:validation:XIntOrString
 type Port struct {
 	Number int32  `json:"-"`
