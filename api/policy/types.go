@@ -5,6 +5,10 @@
 // The rules in a manifest's spec are the sidecar's configuration. There is no
 // second format: what is read in Git is what every sidecar obeys.
 //
+// The types carry the schema of the MFAPolicy resource as markers, so that an
+// API server refuses what Validate refuses, as far as a schema can say it. The
+// bounds of both are the same; Validate has the last word.
+//
 // It imports the standard library only, performs no I/O, and must never know
 // Kubernetes types: both halves of the product depend on it.
 //
@@ -12,220 +16,78 @@
 // +kubebuilder:ac:generate=true
 package policy
 
-import (
-	"encoding/json"
-	"fmt"
-	"time"
-)
-
 // Rules are what a sidecar obeys. The zero value is not usable: decode a
 // manifest, or call SetDefaults and then Validate.
+//
+// +kubebuilder:validation:XValidation:fieldPath=".adminRoles",rule=`self.identity.type != 'Headers' || !has(self.adminRoles) || self.adminRoles.all(r, !r.contains(','))`,message="a role with a comma can never match, because the roles header is a list separated by commas; write the roles as separate entries"
+// +kubebuilder:validation:XValidation:fieldPath=".app.twoFactorPath",rule=`!has(self.identity.endpoint) || [self.identity.endpoint.?path.orValue('/api/me')].all(p, [self.app.?twoFactorPath.orValue('/my/profile/two-factor')].all(own, p != own && !p.startsWith(own + '/')))`,message="twoFactorPath covers identity.endpoint.path, which must reach the app; write a prefix that the app does not use"
+// +kubebuilder:validation:XValidation:fieldPath=".exempt",rule=`!has(self.exempt) || [self.app.?twoFactorPath.orValue('/my/profile/two-factor')].all(own, self.exempt.all(e, !has(e.path) || (e.path != own && !e.path.startsWith(own + '/'))))`,message="one of the paths belongs to the two-factor pages (app.twoFactorPath), which cannot be exempt; remove this exemption"
+// +kubebuilder:validation:XValidation:fieldPath=".exempt",rule=`!has(self.exempt) || [self.app.?twoFactorPath.orValue('/my/profile/two-factor')].all(own, self.exempt.all(e, !has(e.prefix) || e.prefix == '/' || (!(own + '/').startsWith(e.prefix) && !e.prefix.startsWith(own + '/'))))`,message="one of the prefixes covers two-factor pages (app.twoFactorPath), which cannot be exempt; write a narrower prefix"
 type Rules struct {
-	// requireForEveryone demands a second factor from every signed-in user.
+	// requireForEveryone demands a second factor from every signed-in user. Whoever
+	// has none is led to set one up and can do nothing else until it stands. Whoever
+	// has one is asked for it at every sign-in, whatever this says. A change is in
+	// force on every running pod within seconds. Default: false. Example: true.
+	// +kubebuilder:default=false
 	RequireForEveryone bool `json:"requireForEveryone,omitempty"`
-	// requireForAdmins demands a second factor from users who hold one of
-	// adminRoles. A user whose roles cannot be read counts as one of them.
+	// requireForAdmins demands a second factor from users who hold one of adminRoles.
+	// A user whose roles cannot be read counts as one of them. Default: false.
+	// Example: true.
+	// +kubebuilder:default=false
 	RequireForAdmins bool `json:"requireForAdmins,omitempty"`
-	// adminRoles names the roles that requireForAdmins covers. Case, spaces,
-	// "_" and "-" do not matter. Default: administrator, it-administrator,
-	// super-administrator.
-	AdminRoles []string `json:"adminRoles,omitempty"`
-	// workspace names the set of people that enrolments belong to. Policies of
-	// one namespace that share it share enrolments. Default: the policy's name.
+	// adminRoles names the roles that requireForAdmins covers, at most 64. Case,
+	// spaces, "_" and "-" do not matter: "IT Administrator" is "it-administrator".
+	// Default: administrator, it-administrator, super-administrator.
+	// Example: [owner, administrator].
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="size(self) > 0",message="is empty; name at least one role, or remove the field for the default"
+	AdminRoles []roleText `json:"adminRoles,omitempty"`
+	// workspace names the set of people that enrolments belong to. Policies of one
+	// namespace that share it share enrolments: whoever enrols at one app is enrolled
+	// at the others. At most 63 lower-case letters, digits and "-". It cannot change,
+	// because everybody would count as not enrolled in the new one. Default: the
+	// policy's name. Example: portal.
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')`,message=`is not a workspace name; write at most 63 lower-case letters, digits and "-", with a letter or digit at both ends, or remove the field: the default is the policy's name`
 	Workspace string `json:"workspace,omitempty"`
-	// issuer is what the authenticator app shows. Default: the policy's name.
-	Issuer string `json:"issuer,omitempty"`
-	// app describes the protected app.
+	// issuer is what the authenticator app shows above the code: one line of at most
+	// 64 characters, without ":". A change shows in new enrolments only. Default: the
+	// policy's name. Example: Acme portal.
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule=`!self.contains(':')`,message=`holds ":", which separates issuer and account in authenticator apps; leave it out`
+	Issuer lineText `json:"issuer,omitempty"`
+	// app describes the protected app: its port, its sign-in and sign-out, and how it
+	// checks a password. Required. Example: {port: 8080}.
 	App App `json:"app"`
-	// identity says how the sidecar learns who is signed in.
+	// identity says how the sidecar learns who is signed in: it asks the app
+	// (Endpoint), reads a token (JWT) or believes a proxy in front (Headers). Required:
+	// the type, and the one block that belongs to it.
+	// Example: {type: Endpoint, endpoint: {path: /api/me}}.
 	Identity Identity `json:"identity"`
-	// anonymous says what happens to a request without any sign-in. Default: Allow.
+	// anonymous says what happens to a request without any sign-in. Allow passes it to
+	// the app, which has its own answer. Deny lets it reach the sign-in page only. A
+	// request whose sign-in cannot be established is refused either way. Default:
+	// Allow. Example: Deny.
 	Anonymous Anonymous `json:"anonymous,omitempty"`
-	// exempt lists paths that are served without a second factor.
+	// exempt lists paths that are served without a second factor, at most 128: health
+	// checks, static files, webhooks of other systems. It must not hold pages for
+	// signed-in people. Default: none.
+	// Example: [{path: /healthz}, {prefix: /static/, methods: [GET, HEAD]}].
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
 	Exempt []Exemption `json:"exempt,omitempty"`
-	// session bounds how long a verification lasts.
+	// session bounds how long a verification lasts. Durations are written as Go writes
+	// them: numbers with the units h, m, s or ms. Default: 24 hours at most, no end
+	// for lack of use. Example: {maxAge: 12h, idle: 30m}.
 	Session Session `json:"session,omitzero"`
-	// branding changes what the pages look like.
+	// branding changes what the two-factor pages look like. Default: the issuer as the
+	// name, no logo, no support link. Example: {productName: Acme portal}.
 	Branding Branding `json:"branding,omitzero"`
 }
 
-// App describes the protected app.
-type App struct {
-	// port is the app's container port: a number from 1 to 65535, or the name
-	// of a port that the pod declares. Required.
-	Port Port `json:"port"`
-	// twoFactorPath is the prefix under which the sidecar serves its pages.
-	// Default: /my/profile/two-factor.
-	TwoFactorPath string `json:"twoFactorPath,omitempty"`
-	// signInPath is the app's sign-in page. Default: /login.
-	SignInPath string `json:"signInPath,omitempty"`
-	// signOut is the request that ends the app's session.
-	SignOut SignOut `json:"signOut,omitzero"`
-	// passwordCheck says how a current password is checked: the app decides,
-	// the sidecar asks it.
-	PasswordCheck PasswordCheck `json:"passwordCheck,omitzero"`
-}
-
-// SignOut is the request that ends the app's session.
-type SignOut struct {
-	// path of the request. Default: /logout.
-	Path string `json:"path,omitempty"`
-	// method of the request: GET, POST or DELETE. Default: POST.
-	Method string `json:"method,omitempty"`
-}
-
-// PasswordCheckType names an adapter to the app's own password check.
-type PasswordCheckType string
-
-// The adapters to the app's own password check.
-const (
-	// PasswordCheckForm submits the app's sign-in form, hidden fields included.
-	PasswordCheckForm PasswordCheckType = "Form"
-	// PasswordCheckJSON posts a JSON object with the two fields.
-	PasswordCheckJSON PasswordCheckType = "JSON"
-	// PasswordCheckBasic sends a GET with HTTP Basic credentials.
-	PasswordCheckBasic PasswordCheckType = "Basic"
-	// PasswordCheckNone is for apps that have no password: disabling asks for
-	// a current code instead.
-	PasswordCheckNone PasswordCheckType = "None"
-)
-
-// PasswordCheck says how a current password is checked.
-type PasswordCheck struct {
-	// type of the check: Form, JSON, Basic or None. Default: Form.
-	Type PasswordCheckType `json:"type,omitempty"`
-	// path that is asked. Default: app.signInPath.
-	Path string `json:"path,omitempty"`
-	// usernameField carries the account name. Default: username.
-	UsernameField string `json:"usernameField,omitempty"`
-	// passwordField carries the password. Default: password.
-	PasswordField string `json:"passwordField,omitempty"`
-	// success says which answer means that the password is right.
-	Success PasswordSuccess `json:"success,omitzero"`
-}
-
-// PasswordSuccess says which answer means that the password is right. Every
-// condition that is set must hold.
-type PasswordSuccess struct {
-	// status lists accepted status codes. Default: 302 and 303 for Form, else 200.
-	Status []int `json:"status,omitempty"`
-	// notLocation is a path that the answer's Location must not lead to.
-	// Default: app.signInPath for Form, else none.
-	NotLocation string `json:"notLocation,omitempty"`
-}
-
-// IdentityType names a source of "who is signed in".
-type IdentityType string
-
-// The sources of "who is signed in".
-const (
-	// IdentityEndpoint asks the app with the request's own credentials.
-	IdentityEndpoint IdentityType = "Endpoint"
-	// IdentityJWT reads a signed token.
-	IdentityJWT IdentityType = "JWT"
-	// IdentityHeaders trusts an authenticating proxy in front.
-	IdentityHeaders IdentityType = "Headers"
-)
-
-// Identity selects exactly one source of "who is signed in".
-type Identity struct {
-	// type of the source: Endpoint, JWT or Headers. Required.
-	Type IdentityType `json:"type"`
-	// endpoint configures type Endpoint.
-	Endpoint *EndpointIdentity `json:"endpoint,omitempty"`
-	// jwt configures type JWT.
-	JWT *JWTIdentity `json:"jwt,omitempty"`
-	// headers configures type Headers.
-	Headers *HeadersIdentity `json:"headers,omitempty"`
-}
-
-// EndpointIdentity asks the app with the request's own credentials.
-type EndpointIdentity struct {
-	// path that answers 200 with a JSON object for a signed-in user, and one of
-	// anonymousStatus for nobody. Default: /api/me.
-	Path string `json:"path,omitempty"`
-	// anonymousStatus lists the answers that mean nobody, 401 or 403. Add 403
-	// only where the app gives it to people who are not signed in and never to
-	// one who is: whoever is taken for nobody is asked for nothing. Default: 401.
-	AnonymousStatus []int `json:"anonymousStatus,omitempty"`
-	// cookies that mean a sign-in; their values are also the sign-in's id.
-	// Default: session.
-	Cookies []string `json:"cookies,omitempty"`
-	// subject is a JSON pointer (RFC 6901) to the user's stable id, a string or
-	// an integer. Default: /id.
-	Subject string `json:"subject,omitempty"`
-	// account is a JSON pointer to the name that the user signs in with.
-	// Default: /email.
-	Account string `json:"account,omitempty"`
-	// roles is a JSON pointer to a string or a list of strings. Default: /roles.
-	Roles string `json:"roles,omitempty"`
-	// cacheFor is how long an answer may be reused for identical credentials,
-	// at most 5s. Default: 5s. 0s asks for every request.
-	CacheFor *Duration `json:"cacheFor,omitempty"`
-}
-
-// JWTIdentity reads a signed token from a cookie or the Authorization header.
-type JWTIdentity struct {
-	// cookie that carries the token. Without it only "Authorization: Bearer" does.
-	Cookie string `json:"cookie,omitempty"`
-	// issuer that the token's iss must equal. Required.
-	Issuer string `json:"issuer"`
-	// audience lists values of which the token's aud must hold one. Required.
-	Audience []string `json:"audience"`
-	// jwks says where the public keys are. Required.
-	JWKS JWKS `json:"jwks"`
-	// claims names the token's claims.
-	Claims JWTClaims `json:"claims,omitzero"`
-}
-
-// JWKS says where the public keys (RFC 7517) are: exactly one of its fields.
-type JWKS struct {
-	// url of the key set, https, or http to a loopback address.
-	URL string `json:"url,omitempty"`
-	// secretRef names a Secret in the policy's namespace; only a cluster can
-	// resolve it.
-	SecretRef *SecretRef `json:"secretRef,omitempty"`
-	// inline is the key set itself, as a JSON document. Public keys only.
-	Inline string `json:"inline,omitempty"`
-}
-
-// SecretRef names one key of a Secret in the policy's own namespace.
-type SecretRef struct {
-	// name of the Secret. Required.
-	Name string `json:"name"`
-	// key within the Secret. Default: jwks.json.
-	Key string `json:"key,omitempty"`
-}
-
-// JWTClaims names a token's claims.
-type JWTClaims struct {
-	// subject claim. Default: sub.
-	Subject string `json:"subject,omitempty"`
-	// account claim. Default: email.
-	Account string `json:"account,omitempty"`
-	// roles claim, a string or a list of strings. Default: roles.
-	Roles string `json:"roles,omitempty"`
-	// signIn claim, a stable id of the sign-in. Default: sid.
-	SignIn string `json:"signIn,omitempty"`
-}
-
-// HeadersIdentity trusts an authenticating proxy in front of the sidecar.
-type HeadersIdentity struct {
-	// subject header. Default: X-Forwarded-User.
-	Subject string `json:"subject,omitempty"`
-	// account header. Default: X-Forwarded-Email.
-	Account string `json:"account,omitempty"`
-	// roles header, comma separated. Default: X-Forwarded-Groups.
-	Roles string `json:"roles,omitempty"`
-	// signIn header, a stable id of the sign-in. Default: none; sign-in and
-	// sign-out are then observed by their paths.
-	SignIn string `json:"signIn,omitempty"`
-	// trustedProxies lists the CIDRs whose headers are believed. From anyone
-	// else these headers are dropped. Required.
-	TrustedProxies []string `json:"trustedProxies"`
-}
-
 // Anonymous says what happens to a request without any sign-in.
+// +kubebuilder:validation:Enum=Allow;Deny
 type Anonymous string
 
 // What happens to a request without any sign-in.
@@ -238,92 +100,66 @@ const (
 
 // Exemption names requests that need no second factor: an exact path, or all
 // paths below a prefix. Only canonical paths ever match.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.path) || has(self.prefix)",message="exempts nothing; write path for one path, or prefix for all paths below one"
+// +kubebuilder:validation:XValidation:rule="!has(self.path) || !has(self.prefix)",message="has path and prefix; write one of them, or two entries"
 type Exemption struct {
-	// path that matches exactly.
-	Path string `json:"path,omitempty"`
-	// prefix that matches itself and everything below; it must end in "/".
-	Prefix string `json:"prefix,omitempty"`
-	// methods that match. Default: every method.
-	Methods []string `json:"methods,omitempty"`
-	// passCredentials forwards the request's cookies and Authorization. Default:
-	// false; without them an exempt path cannot act for a signed-in user.
+	// path that matches exactly. A request for it with an escape ("%2F"), an empty
+	// segment ("//") or a dot segment ("/./") never matches. Write path or prefix.
+	// Example: /healthz.
+	Path pathText `json:"path,omitempty"`
+	// prefix that matches itself and everything below; it must end in "/", and cannot
+	// be "/" alone. Write path or prefix. Example: /static/.
+	// +kubebuilder:validation:XValidation:rule=`self != '/'`,message=`would exempt everything; write the prefixes that need no second factor, such as "/static/"`
+	// +kubebuilder:validation:XValidation:rule=`self.endsWith('/')`,message=`does not end in "/"; add it, or write path for this one path`
+	Prefix pathText `json:"prefix,omitempty"`
+	// methods that match, in upper case, at most 16. GET does not bring HEAD with it.
+	// Default: every method. Example: [GET, HEAD].
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	Methods []methodText `json:"methods,omitempty"`
+	// passCredentials forwards the request's cookies and Authorization to the app, and
+	// the app's Set-Cookie back. Without them an exempt path cannot act for a signed-in
+	// user. Default: false. Example: true.
 	PassCredentials bool `json:"passCredentials,omitempty"`
 }
 
 // Session bounds how long a verification lasts.
+//
+// +kubebuilder:validation:XValidation:fieldPath=".maxAge",rule=`!has(self.maxAge) || self.maxAge.matches(r'^([0-9]{1,7}(\.[0-9]+)?(ns|us|ms|s|m)|[0-9]{1,5}(\.[0-9]+)?h)+$') && duration(self.maxAge) >= duration('1m') && duration(self.maxAge) <= duration('720h')`,message=`is out of bounds or no duration; write from 1m to 720h, such as "24h"`
+// +kubebuilder:validation:XValidation:fieldPath=".idle",rule=`!has(self.idle) || self.idle.matches(r'^(0|([0-9]{1,7}(\.[0-9]+)?(ns|us|ms|s|m)|[0-9]{1,5}(\.[0-9]+)?h)+)$') && (duration(self.idle) == duration('0s') || duration(self.idle) >= duration('1m') && (has(self.maxAge) ? !self.maxAge.matches(r'^([0-9]{1,7}(\.[0-9]+)?(ns|us|ms|s|m)|[0-9]{1,5}(\.[0-9]+)?h)+$') || duration(self.idle) <= duration(self.maxAge) : duration(self.idle) <= duration('24h')))`,message=`is out of bounds or no duration; write "0s" for never, or from 1m to maxAge (24h where maxAge is not written)`
+// +kubebuilder:validation:XValidation:fieldPath=".freshness",rule=`!has(self.freshness) || self.freshness.matches(r'^([0-9]{1,7}(\.[0-9]+)?(ns|us|ms|s|m)|[0-9]{1,5}(\.[0-9]+)?h)+$') && duration(self.freshness) >= duration('1m') && (has(self.maxAge) ? !self.maxAge.matches(r'^([0-9]{1,7}(\.[0-9]+)?(ns|us|ms|s|m)|[0-9]{1,5}(\.[0-9]+)?h)+$') || duration(self.freshness) <= duration(self.maxAge) : duration(self.freshness) <= duration('24h'))`,message=`is out of bounds or no duration; write from 1m to maxAge (24h where maxAge is not written), such as "15m"`
 type Session struct {
-	// maxAge ends a verification this long after the code was entered. From 1m
-	// to 720h. Default: 24h.
+	// maxAge ends a verification this long after the code was entered, however much it
+	// was used. The app's own session may end it sooner: a new sign-in always asks
+	// again. From 1m to 720h. Default: 24h. Example: 12h.
 	MaxAge *Duration `json:"maxAge,omitempty"`
-	// idle ends a verification that was not used for this long. 0s: never.
-	// Default: 0s.
+	// idle ends a verification that was not used for this long. 0s is never: the
+	// verification then lives as long as the app's session, at most maxAge. 0s, or from
+	// 1m to maxAge. Default: 0s. Example: 30m.
 	Idle *Duration `json:"idle,omitempty"`
-	// freshness is how recent a verification must be to regenerate recovery
-	// codes; an older one is asked for a code first. Default: 15m, or maxAge
-	// where that is shorter.
+	// freshness is how recent a verification must be to regenerate recovery codes; an
+	// older one is asked for a code first. From 1m to maxAge. Default: 15m, or maxAge
+	// where that is shorter. Example: 5m.
 	Freshness *Duration `json:"freshness,omitempty"`
 }
 
 // Branding changes what the pages look like.
 type Branding struct {
-	// productName stands in the pages' header. Default: the issuer.
-	ProductName string `json:"productName,omitempty"`
-	// logoURL is a same-origin path to a logo.
+	// productName stands in the pages' header: one line of at most 64 characters.
+	// Default: the issuer. Example: Acme portal.
+	// +kubebuilder:validation:MaxLength=64
+	ProductName lineText `json:"productName,omitempty"`
+	// logoURL is a same-origin path to a logo. The browser fetches it from the app;
+	// where it is needed before the second factor, exempt it. Default: none.
+	// Example: /static/logo.svg.
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^/([!-.0-\[\]-~][!-\[\]-~]*)?$') && isURL(self)`,message=`is not a path of the app; write one such as "/static/logo.svg"`
 	LogoURL string `json:"logoURL,omitempty"`
 	// supportURL is where "Contact support" leads: an https or mailto URL, or a
-	// same-origin path.
+	// same-origin path. Default: none, and no such link.
+	// Example: mailto:help@acme.example.
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^(/([!-.0-\[\]-~][!-\[\]-~]*)?|https://[!"$-.0->A-\[\]-~][!-\[\]-~]*|mailto:[!"$->A-\[\]-~]+@[!"$->@-\[\]-~][!-\[\]-~]*)$') && !self.matches(r'^https://[^/?#]*@') && isURL(self)`,message=`leads nowhere safe; write an https URL, "mailto:" and an address, or a path of the app`
 	SupportURL string `json:"supportURL,omitempty"`
-}
-
-// Duration is a time span written as Go writes it: "15m", "24h", "0s".
-//
-// +kubebuilder:validation:Type=string
-// +kubebuilder:validation:MaxLength=32
-type Duration struct{ time.Duration }
-
-// MarshalJSON writes the duration as a string.
-func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
-
-// UnmarshalJSON reads the duration from a string such as "15m".
-func (d *Duration) UnmarshalJSON(b []byte) error {
-	var s string
-	if err := json.Unmarshal(b, &s); err != nil {
-		return fmt.Errorf(`must be a duration such as "15m" or "24h"`)
-	}
-	v, err := time.ParseDuration(s)
-	if err != nil {
-		return fmt.Errorf(`%q is not a duration; write one such as "15m" or "24h"`, s)
-	}
-	d.Duration = v
-	return nil
-}
-
-// Port is a container port by number, or by the name a pod declares.
-//
-// +kubebuilder:validation:Type=""
-// +kubebuilder:validation:XIntOrString
-type Port struct {
-	Number int32  `json:"-"`
-	Name   string `json:"-"`
-}
-
-// MarshalJSON writes the number, or the name where there is one.
-func (p Port) MarshalJSON() ([]byte, error) {
-	if p.Name != "" {
-		return json.Marshal(p.Name)
-	}
-	return json.Marshal(p.Number)
-}
-
-// UnmarshalJSON reads a number or a name.
-func (p *Port) UnmarshalJSON(b []byte) error {
-	*p = Port{}
-	if json.Unmarshal(b, &p.Number) == nil {
-		return nil
-	}
-	p.Number = 0
-	if json.Unmarshal(b, &p.Name) == nil {
-		return nil
-	}
-	return fmt.Errorf("must be a port number or the name of a container port")
 }

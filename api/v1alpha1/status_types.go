@@ -42,6 +42,7 @@ type MFAPolicyStatus struct {
 	// one before it, which pods may still arrive with during an upgrade.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=2
+	// +kubebuilder:validation:items:MaxLength=1024
 	// +optional
 	Images []string `json:"images,omitempty"`
 }
@@ -53,17 +54,22 @@ type PodStatus struct {
 	Selected int32 `json:"selected"`
 	// protected pods run a sidecar that obeys the published rules.
 	Protected int32 `json:"protected"`
-	// stale pods run a sidecar that obeys older rules, was injected with older
-	// settings, or has not been heard of for ten seconds.
+	// stale pods run a sidecar that obeys older rules, or that has not been heard of
+	// for ten seconds.
 	Stale int32 `json:"stale"`
 	// unprotected pods run without a sidecar.
 	Unprotected int32 `json:"unprotected"`
+	// outdated pods, protected or stale, were injected with older settings than the
+	// present ones: another image, capture, port or resources.
+	// +optional
+	Outdated int32 `json:"outdated,omitempty"`
 	// attention names pods that are not protected, at most ten, and why.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
 	// +optional
 	Attention []PodAttention `json:"attention,omitempty"`
 	// command brings all of them up to date. Empty where there is nothing to do.
+	// +kubebuilder:validation:MaxLength=8192
 	// +optional
 	Command string `json:"command,omitempty"`
 }
@@ -71,8 +77,10 @@ type PodStatus struct {
 // PodAttention is one pod that is not protected.
 type PodAttention struct {
 	// name of the pod.
+	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
 	// reason in one sentence.
+	// +kubebuilder:validation:MaxLength=1024
 	Reason string `json:"reason"`
 }
 
@@ -87,10 +95,13 @@ type EnrolmentStatus struct {
 // WayAround is a way to the app that does not pass the sidecar.
 type WayAround struct {
 	// kind of what opens it: Service, Pod or Namespace.
+	// +kubebuilder:validation:MaxLength=63
 	Kind string `json:"kind"`
 	// name of the object.
+	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
 	// message says how it leads to the app and how to close it.
+	// +kubebuilder:validation:MaxLength=4096
 	Message string `json:"message"`
 }
 
@@ -99,8 +110,10 @@ type KeyStatus struct {
 	// primary is the version that new records are sealed with.
 	Primary int64 `json:"primary"`
 	// phase is Idle, or what a rotation is doing.
+	// +kubebuilder:validation:MaxLength=64
 	Phase string `json:"phase"`
 	// waiting says what a rotation waits for.
+	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	Waiting string `json:"waiting,omitempty"`
 	// versions lists the versions of the ring and what still needs each.
@@ -115,6 +128,7 @@ type KeyVersion struct {
 	// id of the version.
 	ID int64 `json:"id"`
 	// status is primary, active or retired.
+	// +kubebuilder:validation:MaxLength=64
 	Status string `json:"status"`
 	// seeds is how many authenticator secrets are sealed with it.
 	// +optional
@@ -128,5 +142,6 @@ type KeyVersion struct {
 type StoreStatus struct {
 	// fingerprint of the store's epoch: a hash, in 16 hexadecimal digits.
 	// +optional
+	// +kubebuilder:validation:MaxLength=64
 	Fingerprint string `json:"fingerprint,omitempty"`
 }

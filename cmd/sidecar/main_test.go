@@ -41,7 +41,7 @@ func TestHelpExplainsTheProgram(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	for _, want := range []string{"MFAPolicy", "--policy", "--keys", "--redis", "--ops-listen", "sidecar keys"} {
+	for _, want := range []string{"MFAPolicy", "--policy", "--keys", "--redis", "--ops-listen", "sidecar keys", "--follow", "--redis-file"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("the help does not mention %q", want)
 		}
@@ -74,9 +74,58 @@ spec: {selector: {}, requireForEveryon: true, app: {port: 8080}, identity: {type
 	}{
 		{"unknown flag", []string{"--polcy", "x"}, exitUsage, []string{"--polcy", "--help"}},
 		{"argument", []string{"serve"}, exitUsage, []string{"serve"}},
-		{"no policy", nil, exitUsage, []string{"--policy is required"}},
+		{"no policy", nil, exitUsage, []string{"--policy is required", "--follow"}},
 		{"no keys", []string{"--policy", goodPolicy, "--redis", redis}, exitUsage, []string{"--keys is required"}},
-		{"no Redis", []string{"--policy", goodPolicy, "--keys", goodKeys}, exitUsage, []string{"--redis is required"}},
+		{"no Redis", []string{"--policy", goodPolicy, "--keys", goodKeys}, exitUsage, []string{"--redis is required", "--redis-file"}},
+		{
+			"policy and follow",
+			[]string{"--policy", goodPolicy, "--follow", "acme/portal", "--keys", goodKeys, "--redis", redis},
+			exitUsage,
+			[]string{"--policy", "--follow"},
+		},
+		{
+			"follow without a namespace",
+			[]string{"--follow", "portal", "--keys", goodKeys, "--redis", redis},
+			exitUsage,
+			[]string{"--follow", "acme/portal"},
+		},
+		{
+			"follow of more than a name",
+			[]string{"--follow", "acme/portal/x", "--keys", goodKeys, "--redis", redis},
+			exitUsage,
+			[]string{"--follow"},
+		},
+		{
+			"follow of a name that breaks a key",
+			[]string{"--follow", "acme}/portal", "--keys", goodKeys, "--redis", redis},
+			exitUsage,
+			[]string{"--follow"},
+		},
+		{
+			"follow with an epoch file",
+			[]string{"--follow", "acme/portal", "--keys", goodKeys, "--redis", redis, "--epoch-file", "x"},
+			exitUsage,
+			[]string{"--epoch-file"},
+		},
+		{
+			"Redis in a file and beside it",
+			[]string{"--policy", goodPolicy, "--keys", goodKeys, "--redis-file", "x", "--redis-username-file", "y"},
+			exitUsage,
+			[]string{"--redis-file"},
+		},
+		{
+			"Redis in no file",
+			[]string{"--policy", goodPolicy, "--keys", goodKeys, "--redis-file", dir + "/none"},
+			exitFailed,
+			[]string{"--redis-file", "none"},
+		},
+		{
+			"Redis in a file that is none",
+			[]string{"--policy", goodPolicy, "--keys", goodKeys, "--redis-file", file("bad-redis.json", `{"url":"redis://:hunter2@x"`)},
+			exitFailed,
+			[]string{"bad-redis.json", "cut short"},
+		},
+
 		{"bad duration", []string{"--drain", "soon"}, exitUsage, []string{"--drain", "soon"}},
 		{
 			"bad log level",

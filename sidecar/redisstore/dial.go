@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -39,6 +40,10 @@ type Options struct {
 	// ServerName is the name that server certificates must have; without it, the
 	// host that is dialled.
 	ServerName string
+	// Document says all of the above in its place, and is asked again for every
+	// connection: user name, password and certificate may change, the rest is read
+	// once.
+	Document func() (*Document, error)
 
 	// DialTimeout, ReadTimeout and WriteTimeout bound single steps; 0 is 1 s to
 	// connect, and 500 ms.
@@ -63,6 +68,9 @@ const (
 // Dial returns a client as the options say. It connects when it is first used.
 // No error holds a password.
 func Dial(o Options) (redis.UniversalClient, error) {
+	if err := o.useDocument(); err != nil {
+		return nil, err
+	}
 	t, err := parseURL(o.URL)
 	if err != nil {
 		return nil, fmt.Errorf("redis URL: %w", err)
@@ -85,10 +93,7 @@ func Dial(o Options) (redis.UniversalClient, error) {
 		return redis.NewClusterClient(o.cluster(t, secrets, tlsConfig)), nil
 	case sentinel:
 		f := o.failover(t, secrets, tlsConfig)
-		if f.SentinelUsername, err = readSecret(o.SentinelUsernameFile); err != nil {
-			return nil, err
-		}
-		if f.SentinelPassword, err = readSecret(o.SentinelPasswordFile); err != nil {
+		if f.SentinelUsername, f.SentinelPassword, err = o.sentinelSecrets(); err != nil {
 			return nil, err
 		}
 		return redis.NewFailoverClient(f), nil
@@ -183,24 +188,37 @@ func (o *Options) cluster(t *target, secrets credentials, tlsConfig *tls.Config)
 	}
 }
 
+var errTwice = errors.New("redis credentials are given twice, in the URL and beside it")
+
 // credentials are read for every connection.
 type credentials struct {
 	username, password         string
 	usernameFile, passwordFile string
+	document                   func() (*Document, error)
 }
 
 func (o *Options) secrets(t *target) (credentials, error) {
 	if t.username != "" && o.UsernameFile != "" || t.password != "" && o.PasswordFile != "" {
-		return credentials{}, errors.New("redis credentials are given twice, in the URL and in a file")
+		return credentials{}, errTwice
 	}
 	return credentials{
 		username: t.username, password: t.password,
-		usernameFile: o.UsernameFile, passwordFile: o.PasswordFile,
+		usernameFile: o.UsernameFile, passwordFile: o.PasswordFile, document: o.Document,
 	}, nil
 }
 
 func (c credentials) read(context.Context) (username, password string, err error) {
 	username, password = c.username, c.password
+	if c.document != nil {
+		doc, err := c.document()
+		switch {
+		case err != nil:
+			return "", "", err
+		case username+password != "" && doc.Username+doc.Password != "":
+			return "", "", errTwice
+		}
+		return username + doc.Username, password + doc.Password, nil
+	}
 	if c.usernameFile != "" {
 		if username, err = readSecret(c.usernameFile); err != nil {
 			return "", "", err
@@ -233,35 +251,36 @@ func readSecret(path string) (string, error) {
 
 func (o *Options) tlsConfig(t *target) (*tls.Config, error) {
 	if !t.tls {
-		if o.CAFile != "" || o.CertFile != "" || o.KeyFile != "" || o.ServerName != "" {
-			return nil, errors.New("redis TLS settings are given and the URL asks for no TLS: use a rediss scheme")
+		given, err := o.hasTLS()
+		if given {
+			err = errors.New("redis TLS settings are given and the URL asks for no TLS: use a rediss scheme")
 		}
-		return nil, nil
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: o.ServerName}
-	if o.CAFile != "" {
-		pem, err := os.ReadFile(o.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the authorities of redis: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read the authorities of redis: %s holds no certificate", o.CAFile)
-		}
-	}
-	if o.CertFile == "" && o.KeyFile == "" {
-		return config, nil
-	}
-	load := func() (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the certificate for redis: %w", err)
-		}
-		return &pair, nil
-	}
-	if _, err := load(); err != nil {
 		return nil, err
 	}
-	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: o.ServerName}
+	pem, err := o.authorities()
+	if err != nil {
+		return nil, err
+	}
+	if len(pem) > 0 {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, errors.New("read the authorities of redis: there is no certificate in " + cmp.Or(o.CAFile, "the document"))
+		}
+	}
+	pair, err := o.certificate()
+	if err != nil {
+		return nil, err
+	}
+	if pair == nil {
+		return config, nil
+	}
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		pair, err := o.certificate()
+		if pair == nil && err == nil {
+			pair = new(tls.Certificate) // none any more: the server says what it thinks of that
+		}
+		return pair, err
+	}
 	return config, nil
 }

@@ -21,6 +21,9 @@ const epochBytes = 16
 // users by other names, so that all of them would look unenrolled.
 var ErrOtherKeys = errors.New("redis holds the records of another key ring")
 
+// ErrLost is mfa.ErrStoreLost, for those who only look after the store.
+var ErrLost = mfa.ErrStoreLost
+
 // Stamp names a value by a key that never rotates; seal.Ring.Name is one.
 type Stamp func(value string) string
 
@@ -104,3 +107,15 @@ func judge(cmd *redis.StringCmd, expected string) error {
 func (s *Store) epochKey() string { return epochKey(s.config.Prefix, s.config.Realm) }
 
 func epochKey(prefix, realm string) string { return prefix + ":{" + realm + "}:epoch" }
+
+// Epoch returns the epoch that a realm's store has, "" where it has none.
+func Epoch(ctx context.Context, client redis.UniversalClient, prefix, realm string) (string, error) {
+	if err := checkNames(prefix, realm); err != nil {
+		return "", err
+	}
+	epoch, err := client.Get(ctx, epochKey(prefix, realm)).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return "", fmt.Errorf("read the epoch: %w", err)
+	}
+	return epoch, nil
+}

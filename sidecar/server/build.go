@@ -21,11 +21,12 @@ import (
 	"github.com/sallyport/sallyport/sidecar/web/pages"
 )
 
-// build makes the door for a policy. It has no side effect but what it returns.
-func (s *Server) build(m *policy.Manifest) (*door, error) {
-	rules := &m.Rules
-	realm := m.Namespace + "/" + rules.Workspace
-	ring, err := seal.Parse(s.Keys, realm)
+// build makes the door for a policy, with the keys of a key ring document. It has
+// no side effect but what it returns.
+func (s *Server) build(p *decree, keys []byte) (*door, error) {
+	rules := &p.rules
+	realm := p.realm()
+	ring, err := seal.Parse(keys, realm)
 	if err != nil {
 		return nil, fmt.Errorf("read the key ring: %w", err)
 	}
@@ -44,7 +45,10 @@ func (s *Server) build(m *policy.Manifest) (*door, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the pages: %w", err)
 	}
-	epoch := s.epochs.of(realm)
+	epoch := p.epoch
+	if !p.managed {
+		epoch = s.epochs.of(realm)
+	}
 	store, err := redisstore.New(s.Redis, redisstore.Config{
 		Prefix: s.KeyPrefix, Realm: realm, Epoch: epoch, Replicas: s.Replicas, Clock: s.Clock,
 		Timeout: s.StoreTimeout,
@@ -58,10 +62,11 @@ func (s *Server) build(m *policy.Manifest) (*door, error) {
 	})
 	keeper := session.NewKeeper(ring, s.Random)
 	d := &door{
-		realm: realm, rules: rules, store: store, source: source, mfa: domain, keeper: keeper, cookies: cookies,
+		realm: realm, managed: p.managed, epoch: epoch, rules: rules, store: store, source: source, mfa: domain, keeper: keeper, cookies: cookies,
 		answer:  &answerer{rules: rules, pages: renderer, cookies: cookies, log: s.Log},
 		stamp:   func(value string) string { return ring.Name("epoch", value) },
 		metrics: s.metrics, audit: s.audit, clock: s.Clock, log: s.Log, recheck: s.Recheck, latest: s.current.Load,
+		outages: s.outages,
 		hygiene: &proxy.Hygiene{
 			OwnCookies: cookies.Names(), SignificantCookies: identity.Cookies(rules.Identity), Reserved: source.Reserved,
 		},
@@ -70,7 +75,7 @@ func (s *Server) build(m *policy.Manifest) (*door, error) {
 			Cookies: cookies, Clock: s.Clock, Log: s.Log,
 		}),
 	}
-	if s.epochs.isProven(realm) {
+	if s.epochs.isProven(realm, epoch) {
 		d.trust.Store(&trust{})
 	}
 	d.app = proxy.New(proxy.Config{App: app, OwnCookies: cookies.Names(), Log: s.Log, ErrorHandler: d.appFailed})

@@ -25,7 +25,10 @@ const touchEvery = time.Minute
 // door serves requests under one policy. It never changes; another policy is
 // another door.
 type door struct {
-	realm   string
+	realm string
+	// managed doors were told the epoch of their store, or "" where it is not known.
+	managed bool
+	epoch   string
 	rules   *policy.Rules
 	store   *redisstore.Store
 	hygiene *proxy.Hygiene
@@ -40,6 +43,7 @@ type door struct {
 	audit   *audit
 	clock   func() time.Time
 	log     *slog.Logger
+	outages *outages
 	recheck time.Duration
 	// trust is why the store may not be believed, or that it may be.
 	trust atomic.Pointer[trust]
@@ -333,6 +337,6 @@ func (d *door) unavailable(w http.ResponseWriter, r *http.Request, err error) {
 		return // the client is gone
 	}
 	d.metrics.decisions.WithLabelValues(authz.Refuse.String()).Inc()
-	d.log.ErrorContext(r.Context(), "Could not read the state of the second factor", slog.Any("error", err))
+	d.outages.note(r.Context(), err)
 	d.answer.storeUnavailable(w, r, err)
 }

@@ -48,11 +48,12 @@ func (e *epochs) of(realm string) string {
 	return e.values[realm]
 }
 
-// isProven reports whether the realm's store was reached since the start.
-func (e *epochs) isProven(realm string) bool {
+// isProven reports whether the realm's store was reached since the start, and had
+// this epoch.
+func (e *epochs) isProven(realm, epoch string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.proven[realm]
+	return epoch != "" && e.proven[realm] && e.values[realm] == epoch
 }
 
 // remember keeps the epoch that the realm's store has, and writes it down if there

@@ -28,6 +28,7 @@ type readiness struct {
 // The checks that must all hold.
 const (
 	checkPolicy   = "policy"
+	checkKeys     = "keys"
 	checkStore    = "store"
 	checkClock    = "clock"
 	checkServing  = "serving"
@@ -36,7 +37,7 @@ const (
 
 func newReadiness() *readiness {
 	r := &readiness{checks: map[string]check{}}
-	for _, name := range []string{checkPolicy, checkStore, checkClock, checkServing} {
+	for _, name := range []string{checkPolicy, checkKeys, checkStore, checkClock, checkServing} {
 		r.checks[name] = check{Name: name, Detail: notYetChecked}
 	}
 	return r
@@ -63,8 +64,9 @@ func (r *readiness) report() (ready bool, checks []check) {
 	return ready, checks
 }
 
-// operations serves health, readiness and metrics, on a port of their own.
-func operations(r *readiness, gatherer prometheus.Gatherer) http.Handler {
+// operations serves health, readiness and metrics, on a port of their own, and
+// answers probes if there is a handler of them.
+func operations(r *readiness, gatherer prometheus.Gatherer, probes http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]bool{"healthy": true})
@@ -81,6 +83,9 @@ func operations(r *readiness, gatherer prometheus.Gatherer) http.Handler {
 		}{ready, checks})
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
+	if probes != nil {
+		mux.Handle("/probe/", probes)
+	}
 	return mux
 }
 

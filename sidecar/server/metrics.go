@@ -115,6 +115,9 @@ func (m *metrics) reloaded(err error, generation int64) {
 	m.generation.Set(float64(generation))
 }
 
+// settled notes that the policy in force is the last one read, again.
+func (m *metrics) settled() { m.reloadOK.Set(1) }
+
 // Record counts a security event of the domain.
 func (m *metrics) Record(_ context.Context, e mfa.Event) {
 	switch e.Name {

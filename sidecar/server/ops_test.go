@@ -84,7 +84,7 @@ func TestOperationsPort(t *testing.T) {
 			t.Errorf("%s is not OK: %s", check.Name, check.Detail)
 		}
 	}
-	if diff := cmp.Diff([]string{"clock", "policy", "serving", "store"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"clock", "keys", "policy", "serving", "store"}, names); diff != "" {
 		t.Error(diff)
 	}
 }

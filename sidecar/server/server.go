@@ -21,6 +21,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,9 +29,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/sallyport/sallyport/api/policy"
+	"github.com/sallyport/sallyport/sidecar/authz"
 	"github.com/sallyport/sallyport/sidecar/mfa"
-	"github.com/sallyport/sallyport/sidecar/policyfile"
 	"github.com/sallyport/sallyport/sidecar/redisstore"
 )
 
@@ -42,10 +42,15 @@ const (
 
 // Options are what a Server runs with. Fields without a remark are required.
 type Options struct {
-	// PolicyFile holds an MFAPolicy manifest. It is followed as it changes.
+	// PolicyFile holds an MFAPolicy manifest. It is followed as it changes. Either it
+	// or Follow is required.
 	PolicyFile string
+	// Follow takes the policy from a controller.
+	Follow *Follow
 	// Keys is the key ring document.
 	Keys []byte
+	// KeysFile is read again as it changes. Optional: without it the keys stay.
+	KeysFile string
 	// Redis keeps the state that all sidecars share.
 	Redis redis.UniversalClient
 	// KeyPrefix begins every Redis key.
@@ -58,6 +63,7 @@ type Options struct {
 	Replicas int
 	// EpochFile remembers which store held the enrolments, across restarts.
 	// Optional: without it a store that was lost while no sidecar ran goes unnoticed.
+	// Not with Follow: there the policy tells.
 	EpochFile string
 	// App is the origin of the app. Optional: http on the policy's port of
 	// 127.0.0.1.
@@ -68,6 +74,8 @@ type Options struct {
 	Recheck time.Duration
 	// Drain bounds how long requests in flight may take once the Server stops.
 	Drain time.Duration
+	// Probes answers what is below /probe/ on the operations port. Optional.
+	Probes http.Handler
 	// Version of the program, for metrics.
 	Version string
 	Clock   func() time.Time
@@ -84,13 +92,20 @@ type Server struct {
 	audit     *audit
 	readiness *readiness
 	epochs    *epochs
-	policy    *policyfile.Watcher
+	source    source
+	outages   *outages
 
 	// adopted wakes watchStore: a new door may have another realm.
 	adopted chan struct{}
+	current atomic.Pointer[door]
 
-	current    atomic.Pointer[door]
+	// mu is held while a door is made, of a new policy or with new keys.
+	mu         sync.Mutex
+	decree     *decree
+	keys       []byte
 	generation int64
+	// keysFault is why the key file is not what is in use, nil if it is.
+	keysFault atomic.Pointer[string]
 }
 
 // New reads and checks everything that can be wrong before a Server runs. It does
@@ -100,20 +115,28 @@ func New(o Options) (*Server, error) {
 	registry := prometheus.NewRegistry()
 	s := &Server{
 		Options: o, registry: registry, metrics: newMetrics(registry, o.Version), readiness: newReadiness(),
-		adopted: make(chan struct{}, 1),
+		adopted: make(chan struct{}, 1), keys: o.Keys,
 	}
 	s.audit = &audit{log: o.Log, metrics: s.metrics}
+	s.outages = &outages{log: o.Log, clock: o.Clock, lines: map[string]*line{}}
 	redisstore.Observe(o.Redis, s.metrics, o.Clock)
 	var err error
 	if s.epochs, err = readEpochs(o.EpochFile); err != nil {
 		return nil, err
 	}
-	s.policy = policyfile.NewWatcher(o.PolicyFile, o.Log)
-	manifest, err := s.policy.Load()
+	if s.source, err = s.newSource(); err != nil {
+		return nil, err
+	}
+	first, err := s.source.first()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.adopt(context.Background(), manifest); err != nil {
+	s.readiness.set(checkKeys, true, "")
+	if first == nil {
+		s.readiness.set(checkPolicy, false, "waiting for the policy "+o.Follow.Namespace+"/"+o.Follow.Policy)
+		return s, nil
+	}
+	if err := s.adopt(context.Background(), first); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -124,11 +147,12 @@ func (s *Server) Run(ctx context.Context, traffic, ops net.Listener) error {
 	base, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	front := s.httpServer(base, s.front())
-	back := s.httpServer(base, operations(s.readiness, s.registry))
+	back := s.httpServer(base, operations(s.readiness, s.registry, s.Probes))
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return serve(front, traffic) })
 	group.Go(func() error { return serve(back, ops) })
 	group.Go(func() error { return s.followPolicy(ctx) })
+	group.Go(func() error { return s.followKeys(ctx) })
 	group.Go(func() error { return s.watchStore(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
@@ -180,39 +204,78 @@ func (s *Server) httpServer(base context.Context, handler http.Handler) *http.Se
 	}
 }
 
-// front hands every request to the door of the policy in force.
+// front hands every request to the door of the policy in force. Without one nothing
+// passes.
 func (s *Server) front() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
-		s.current.Load().ServeHTTP(w, withRequestInfo(r, s.Random))
+		if d := s.current.Load(); d != nil {
+			d.ServeHTTP(w, withRequestInfo(r, s.Random))
+			return
+		}
+		s.metrics.decisions.WithLabelValues(authz.Refuse.String()).Inc()
+		shut(w, r)
 	})
 }
 
-// followPolicy takes every good change of the policy file. A broken one changes
-// nothing but the log, the metrics and the detail of readiness.
+// followPolicy takes every good change of the policy. A broken one changes nothing
+// but the log, the metrics and the detail of readiness.
 func (s *Server) followPolicy(ctx context.Context) error {
-	s.policy.Run(ctx, func(m *policy.Manifest, err error) {
-		if err == nil {
-			err = s.adopt(ctx, m)
-		}
-		if err != nil {
-			s.metrics.reloaded(err, s.generation)
-			s.readiness.set(checkPolicy, true,
-				fmt.Sprintf("generation %d stays in force; the last edit was refused: %v", s.generation, err))
-			s.Log.ErrorContext(ctx, "Could not take the changed policy; the last good one stays in force", slog.Any("error", err))
-		}
-	})
+	s.source.run(ctx, s.adopt, s.report)
 	return nil
 }
 
+// report says why the policy in force is not the one that was read last, and, with
+// nil, that it is again.
+func (s *Server) report(ctx context.Context, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shut := s.current.Load() == nil
+	switch {
+	case err == nil && shut:
+		return
+	case err == nil:
+		s.metrics.settled()
+		s.readiness.set(checkPolicy, true, fmt.Sprintf("generation %d is in force", s.generation))
+		s.Log.InfoContext(ctx, "The policy in force is the one to obey", slog.Int64("generation", s.generation))
+		return
+	case shut:
+		s.readiness.set(checkPolicy, false, fmt.Sprintf("no policy is in force, nothing passes: %v", err))
+		s.Log.ErrorContext(ctx, "Could not take a policy; nothing passes without one", slog.Any("error", err))
+	default:
+		s.readiness.set(checkPolicy, true,
+			fmt.Sprintf("generation %d stays in force; %s: %v", s.generation, s.source.refusal(), err))
+		s.Log.ErrorContext(ctx, "Could not take the changed policy; the last good one stays in force", slog.Any("error", err))
+	}
+	s.metrics.reloaded(err, s.generation)
+}
+
 // adopt puts a policy in force.
-func (s *Server) adopt(ctx context.Context, m *policy.Manifest) error {
-	d, err := s.build(m)
+func (s *Server) adopt(ctx context.Context, p *decree) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d, err := s.build(p, s.keys)
 	if err != nil {
 		return err
 	}
-	s.generation = max(m.Generation, s.generation+1)
+	s.decree = p
+	if p.managed {
+		s.generation = p.generation
+	} else {
+		s.generation = max(p.generation, s.generation+1)
+	}
+	s.swap(d)
+	s.metrics.reloaded(nil, s.generation)
+	s.readiness.set(checkPolicy, true, fmt.Sprintf("generation %d is in force", s.generation))
+	s.Log.InfoContext(ctx, "Policy in force",
+		slog.String("policy", p.namespace+"/"+p.name), slog.Int64("generation", s.generation),
+		slog.Bool("requireForEveryone", p.rules.RequireForEveryone), slog.Bool("requireForAdmins", p.rules.RequireForAdmins))
+	return nil
+}
+
+// swap makes a door the one that serves.
+func (s *Server) swap(d *door) {
 	if before := s.current.Swap(d); before != nil {
 		before.app.Close() // lets go of idle connections; requests in flight go on
 	}
@@ -220,10 +283,4 @@ func (s *Server) adopt(ctx context.Context, m *policy.Manifest) error {
 	case s.adopted <- struct{}{}:
 	default: // it is awake already
 	}
-	s.metrics.reloaded(nil, s.generation)
-	s.readiness.set(checkPolicy, true, fmt.Sprintf("generation %d is in force", s.generation))
-	s.Log.InfoContext(ctx, "Policy in force",
-		slog.String("policy", m.Namespace+"/"+m.Name), slog.Int64("generation", s.generation),
-		slog.Bool("requireForEveryone", m.Rules.RequireForEveryone), slog.Bool("requireForAdmins", m.Rules.RequireForAdmins))
-	return nil
 }

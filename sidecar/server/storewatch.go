@@ -19,6 +19,10 @@ const (
 	driftRefused   = 15 * time.Second
 )
 
+// errEpochUntold means that whoever wrote the policy does not know yet which store
+// held the enrolments, so that none can be believed.
+var errEpochUntold = errors.New("the policy does not say which store held the enrolments")
+
 // errEpochUnknown means that the store has not been seen yet, so that nothing it
 // says about absent records can be believed.
 var errEpochUnknown = errors.New("the store has not been reached since the start")
@@ -47,7 +51,8 @@ func (s *Server) watchStore(ctx context.Context) error {
 		case <-s.adopted:
 		}
 		wait := checkEvery
-		if !s.checkStore(ctx, s.current.Load()) {
+		// Without a policy there is no realm, and nothing to ask the store for.
+		if d := s.current.Load(); d != nil && !s.checkStore(ctx, d) {
 			wait = checkAgain
 		}
 		timer.Reset(wait)
@@ -74,9 +79,17 @@ func (s *Server) checkStore(ctx context.Context, d *door) bool {
 	return true
 }
 
-// learnEpoch takes the epoch of the store, or makes it on a store that is new.
+// learnEpoch takes the epoch of the store, or makes it on a store that is new. A
+// managed sidecar never makes one: a store is what its policy says, or none.
 func (s *Server) learnEpoch(ctx context.Context, d *door) error {
-	epoch, err := redisstore.EnsureEpoch(ctx, s.Redis, s.KeyPrefix, d.realm, s.epochs.of(d.realm), s.Random, d.stamp)
+	expected := d.epoch
+	switch {
+	case !d.managed:
+		expected = s.epochs.of(d.realm)
+	case expected == "":
+		return errEpochUntold
+	}
+	epoch, err := redisstore.EnsureEpoch(ctx, s.Redis, s.KeyPrefix, d.realm, expected, s.Random, d.stamp)
 	if err != nil {
 		return err
 	}
@@ -93,6 +106,8 @@ func (s *Server) storeIs(ctx context.Context, err error) {
 	case errors.Is(err, mfa.ErrStoreLost):
 		detail = "this Redis is not the one that held the enrolments: its epoch is missing or another. " +
 			"Restore its data, or accept the loss as the operating notes say; until then nothing passes"
+	case errors.Is(err, errEpochUntold):
+		detail = err.Error() + ": the controller tells once it knows; until then nothing passes"
 	case errors.Is(err, redisstore.ErrOtherKeys):
 		detail = "this Redis holds the records of another key ring. Give this sidecar the ring that the others have; " +
 			"until then nothing passes"
