@@ -31,6 +31,7 @@ CACHE         := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sallyport
 GO_VERSION    := $(shell go env GOVERSION 2>/dev/null)
 GOLANGCI_LINT := $(CACHE)/golangci-lint-$(GOLANGCI_LINT_VERSION)-$(GO_VERSION)/golangci-lint
 GOVULNCHECK   := $(CACHE)/govulncheck-$(GOVULNCHECK_VERSION)-$(GO_VERSION)/govulncheck
+CONTROLLER_GEN := $(CACHE)/controller-gen-$(CONTROLLER_GEN_VERSION)-$(GO_VERSION)/controller-gen
 
 ##@ Use
 
@@ -54,6 +55,61 @@ image: ## Build the sidecar's container image (CONTAINER=docker, IMAGE=sallyport
 	$(CONTAINER) build --build-arg VERSION="$(VERSION)" \
 	  --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg CREATED="$$(git log -1 --format=%cI)" \
 	  -t "$(IMAGE):$(VERSION)" .
+
+##@ In a cluster
+
+KUBECTL ?= kubectl
+SYSTEM  := sallyport-system
+RULES   := mutatingwebhookconfigurations,validatingadmissionpolicybindings,validatingadmissionpolicies
+
+.PHONY: install
+install: ## Install the CRD (KUBECTL=kubectl)
+	@$(KUBECTL) apply --server-side -k config/crd
+
+.PHONY: uninstall
+uninstall: no-policies ## Remove the CRD, where no MFAPolicy is left
+	@$(KUBECTL) delete --ignore-not-found -k config/crd
+
+# The images are named here and not in config/, so that no tracked file changes.
+.PHONY: deploy
+deploy: ## Install the operator (CONTROLLER_IMAGE=, SIDECAR_IMAGE=)
+	@[ -n "$(CONTROLLER_IMAGE)" ] && [ -n "$(SIDECAR_IMAGE)" ] || \
+	  { echo "deploy: name the images: make deploy CONTROLLER_IMAGE=… SIDECAR_IMAGE=…" >&2; exit 2; }
+	@$(KUBECTL) apply --server-side -k config/namespace
+	@$(KUBECTL) -n $(SYSTEM) get secret sallyport-redis -o name >/dev/null || \
+	  { echo "deploy: create Secret sallyport-redis first: see docs/install.md" >&2; exit 1; }
+	@mkdir -p bin/deploy && config/images "$(CONTROLLER_IMAGE)" "$(SIDECAR_IMAGE)" >bin/deploy/kustomization.yaml
+	@$(KUBECTL) apply --server-side -k bin/deploy
+
+# The operator goes first: it would make its rules anew. The rules go before the rest:
+# one that outlives the operator refuses the pods of its policy. The namespace stays,
+# and in it the master keys and the Secret of Redis: without the keys every enrolment is lost.
+.PHONY: undeploy
+undeploy: no-policies ## Remove the operator but not its keys, where no MFAPolicy is left
+	@$(KUBECTL) -n $(SYSTEM) delete deployment sallyport-controller --ignore-not-found
+	@$(KUBECTL) -n $(SYSTEM) wait --for=delete pod --timeout=2m -l app.kubernetes.io/name=sallyport,app.kubernetes.io/component=controller
+	@$(KUBECTL) delete $(RULES) -l app.kubernetes.io/managed-by=sallyport
+	@for part in network-policy webhook manager rbac; do $(KUBECTL) delete --ignore-not-found -k "config/$$part" || exit 1; done
+
+# While there is a policy, only the operator can end it as it should end.
+.PHONY: no-policies
+no-policies:
+	@left=$$($(KUBECTL) get crd mfapolicies.mfa.sallyport.dev --ignore-not-found -o name) && \
+	  { [ -z "$$left" ] || left=$$($(KUBECTL) get mfapolicies.mfa.sallyport.dev -A -o name); } && \
+	  { [ -z "$$left" ] || [ "$(FORCE)" = yes ] || { printf '%s\n' "$$left" >&2; \
+	    echo "These MFAPolicies are left. Delete them while the operator runs; FORCE=yes leaves their apps without a second factor" >&2; exit 1; }; }
+
+##@ Generate
+
+.PHONY: manifests
+manifests: $(CONTROLLER_GEN) ## Write the CRD and the operator's RBAC from the code's markers
+	@$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	@$(CONTROLLER_GEN) rbac:roleName=sallyport-controller \
+	  paths=./controllers/... paths=./cmd/controller/... output:rbac:dir=config/rbac
+
+.PHONY: generate
+generate: $(CONTROLLER_GEN) ## Write the deep copies of the API types
+	@$(CONTROLLER_GEN) object paths=./api/...
 
 ##@ Check
 
@@ -100,7 +156,7 @@ vuln: $(GOVULNCHECK) ## Known vulnerabilities that our code reaches (govulncheck
 	@test/tools/vuln $(GOVULNCHECK)
 
 .PHONY: verify
-verify: $(GOLANGCI_LINT) ## Fail where go.mod, format or generated files are out of date
+verify: $(GOLANGCI_LINT) $(CONTROLLER_GEN) ## Fail where go.mod, format or generated files are out of date
 	@test/tools/verify $(GOLANGCI_LINT)
 
 .PHONY: screenshots
@@ -119,3 +175,7 @@ $(GOLANGCI_LINT):
 $(GOVULNCHECK):
 	@echo "==> govulncheck $(GOVULNCHECK_VERSION): building, once"
 	@GOBIN=$(@D) nice go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+
+$(CONTROLLER_GEN):
+	@echo "==> controller-gen $(CONTROLLER_GEN_VERSION): building, once"
+	@GOBIN=$(@D) nice go install sigs.k8s.io/controller-tools/cmd/controller-gen@$(CONTROLLER_GEN_VERSION)

@@ -16,10 +16,10 @@ import (
 // oneRecord is a store with one enrolment; what Examine does not use panics.
 type oneRecord struct {
 	mfa.Store
-	record  *mfa.Record
-	load    error
-	reseal  error
-	moved []byte
+	record *mfa.Record
+	load   error
+	reseal error
+	moved  []byte
 }
 
 func (s *oneRecord) Load(context.Context, string, string) (mfa.Snapshot, error) {

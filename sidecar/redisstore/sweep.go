@@ -106,14 +106,11 @@ func (s *Store) due(ctx context.Context, primary uint32) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	use, err := seal.ParseUse(doc)
-	switch {
-	case err != nil:
-		return true, nil // a count that cannot be read is none
-	case use.Primary > primary:
-		return false, nil // ours is the older ring; who has the newer one sweeps
-	case use.Primary < primary:
-		return true, nil
+	// A count that cannot be read is the zero value: one of an older ring.
+	use, _ := seal.ParseUse(doc)
+	if use.Primary != primary {
+		// Where ours is the older ring, who has the newer one sweeps.
+		return use.Primary < primary, nil
 	}
 	now, err := s.now(ctx)
 	if err != nil {

@@ -200,13 +200,13 @@ func TestSweepIsDueByTheStoresClock(t *testing.T) {
 		at   time.Duration
 		want bool
 	}{
-		{0, true},                                    // never swept; moves the seed
-		{59 * time.Second, false},                    // too soon
-		{time.Minute, true},                          // looks whether the seed has stayed moved
-		{2 * time.Minute, false},                     // nothing moved: at rest
-		{time.Hour + 59*time.Second, false},          // still
-		{time.Hour + time.Minute, true},              // an hour old
-		{30 * time.Minute, true},                     // a count of the future says nothing
+		{0, true},                                     // never swept; moves the seed
+		{59 * time.Second, false},                     // too soon
+		{time.Minute, true},                           // looks whether the seed has stayed moved
+		{2 * time.Minute, false},                      // nothing moved: at rest
+		{time.Hour + 59*time.Second, false},           // still
+		{time.Hour + time.Minute, true},               // an hour old
+		{30 * time.Minute, true},                      // a count of the future says nothing
 		{30*time.Minute + 10*time.Millisecond, false}, // at rest again
 	} {
 		at(c.at)

@@ -47,7 +47,10 @@ func ParseUse(doc []byte) (Use, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return Use{}, errors.New("the count of key uses goes on after its end")
 	}
-	return u, u.check()
+	if err := u.check(); err != nil {
+		return Use{}, err
+	}
+	return u, nil
 }
 
 func (u *Use) check() error {

@@ -1,0 +1,69 @@
+package v1alpha1_test
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/sallyport/sallyport/test/apiserver"
+)
+
+const samplesDir = "../../config/samples"
+
+// samples are the policies that the kustomization lists.
+func samples(t *testing.T) map[string]*unstructured.Unstructured {
+	t.Helper()
+	list := parse(t, string(readFile(t, filepath.Join(samplesDir, "kustomization.yaml"))))
+	out := map[string]*unstructured.Unstructured{}
+	for _, name := range list["resources"].([]any) {
+		object := parse(t, string(readFile(t, filepath.Join(samplesDir, name.(string)))))
+		out[name.(string)] = &unstructured.Unstructured{Object: object}
+	}
+	return out
+}
+
+func TestKustomizationListsEverySample(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(samplesDir, "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := len(samples(t)), len(files)-1; got != want || want < 4 {
+		t.Errorf("%d samples are listed, and there are %d", got, want)
+	}
+}
+
+func TestDecoderAcceptsSamples(t *testing.T) {
+	for name, sample := range samples(t) {
+		if err := decode(t, sample.Object); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func acceptsSamples(t *testing.T, s *apiserver.Server) {
+	for name, sample := range samples(t) {
+		t.Run(name, func(t *testing.T) {
+			sample.SetNamespace("default")
+			compareRefusal(t, tryCreate(t, s.Client, sample), nil)
+		})
+	}
+}
+
+// The full sample is where people look a field up, so that none may be missing,
+// those in comments included.
+func TestFullSampleHasEveryField(t *testing.T) {
+	doc := string(readFile(t, filepath.Join(samplesDir, "mfa_v1alpha1_mfapolicy_full.yaml")))
+	written := sets.New(regexp.MustCompile(`[A-Za-z]+:`).FindAllString(doc, -1)...)
+	for line := range strings.Lines(string(readFile(t, "../policy/testdata/fields.golden"))) {
+		field, _, _ := strings.Cut(line, " ")
+		for _, name := range strings.Split(field, ".")[1:] {
+			if name = strings.TrimRight(name, "[]{}"); name != "claims" && name != "values" && !written.Has(name+":") {
+				t.Errorf("%s: %q is not in the sample", field, name)
+			}
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package admission
+
+// A variable of the backstop, evaluated at most once and only where it is needed.
+type variable struct{ name, expression string }
+
+// A validation of the backstop: what must hold, and what a person reads where it
+// does not; short is for where the message itself cannot be made.
+type validation struct{ expression, short, message string }
+
+// variables of the backstop.
+//
+//   - entering: the pod is new, or a change of its labels has it enter the policy's
+//     selection. Pods that were selected before the policy stood and never carried a
+//     sidecar are not held to anything: their finalizers must be removable.
+//   - sidecars, guards: the injected containers, by their reserved names.
+//   - secretVolumes: the volumes that hold the namespace's keys, whatever their name.
+var variables = []variable{
+	{"creating", `request.operation == 'CREATE'`},
+	{"debugging", `request.?subResource.orValue('') == 'ephemeralcontainers'`},
+	{"matchLabels", `params.spec.selector.?matchLabels.orValue({})`},
+	{"matchExpressions", `params.spec.selector.?matchExpressions.orValue([])`},
+	{"labels", `object.metadata.?labels.orValue({})`},
+	{"oldLabels", `oldObject == null ? {} : oldObject.metadata.?labels.orValue({})`},
+	{"selected", covers("labels")},
+	{"wasSelected", covers("oldLabels")},
+	{"entering", `variables.creating ||
+		(!variables.debugging && variables.selected && !variables.wasSelected)`},
+
+	{"inits", `object.spec.?initContainers.orValue([])`},
+	{"oldInits", `oldObject == null ? [] : oldObject.spec.?initContainers.orValue([])`},
+	{"sidecars", `variables.inits.filter(c, c.name == 'sallyport')`},
+	{"wasInjected", `variables.oldInits.exists(c, c.name == 'sallyport')`},
+	{"guardImages", `variables.inits.filter(c, c.name in ['sallyport', 'sallyport-redirect']).map(c, c.image)`},
+	{"oldGuardImages", `variables.oldInits.filter(c, c.name in ['sallyport', 'sallyport-redirect']).map(c, c.image)`},
+	{"annotations", `object.metadata.?annotations.orValue({})`},
+	{"oldAnnotations", `oldObject == null ? {} : oldObject.metadata.?annotations.orValue({})`},
+	{"ours", `['mfa.sallyport.dev/policy', 'mfa.sallyport.dev/revision', 'mfa.sallyport.dev/version']`},
+
+	{"images", `params.?status.?images.orValue([])`},
+	{"realm", `request.namespace + '/'`},
+	{"followed", `variables.sidecars.map(c, c.?args.orValue([])).filter(args,
+		size(args) > 1 && args[0] == '--follow' && args.filter(a, a.startsWith('--follow') || a.startsWith('-follow')).size() == 1
+		).map(args, args[1])`},
+
+	{"secretVolumes", `object.spec.?volumes.orValue([]).filter(v,
+		v.?secret.?secretName.orValue('') == 'sallyport-sidecar' ||
+		v.?projected.?sources.orValue([]).exists(s, s.?secret.?name.orValue('') == 'sallyport-sidecar')).map(v, v.name)`},
+	{"others", `object.spec.containers + variables.inits.filter(c, c.name != 'sallyport')`},
+
+	{"name", `object.metadata.?name.orValue(object.metadata.?generateName.orValue(''))`},
+	{"policy", `'MFAPolicy ' + params.metadata.name`},
+}
+
+// covers is the evaluation of the policy's selector over a variable of labels.
+func covers(labels string) string {
+	l := "variables." + labels
+	return `variables.matchLabels.all(k, k in ` + l + ` && ` + l + `[k] == variables.matchLabels[k]) &&
+		variables.matchExpressions.all(e,
+			e.operator == 'In' ? (e.key in ` + l + ` && ` + l + `[e.key] in e.?values.orValue([])) :
+			e.operator == 'NotIn' ? !(e.key in ` + l + ` && ` + l + `[e.key] in e.?values.orValue([])) :
+			e.operator == 'Exists' ? e.key in ` + l + ` :
+			e.operator == 'DoesNotExist' && !(e.key in ` + l + `))`
+}
+
+// validations of the backstop, in the order in which a person should hear of them.
+var validations = []validation{
+	{
+		`!variables.debugging`,
+		"Ephemeral containers are refused in pods that an MFAPolicy selects.",
+		`'Pod ' + variables.name + ' is selected by ' + variables.policy + ', so no ephemeral container may join it: it would reach the app
+		behind the second factor. Debug a copy, which carries none of its labels: kubectl debug ' + variables.name + ' -n '
+		+ request.namespace + ' --copy-to=' + variables.name + '-debug --image=...'`,
+	},
+	{
+		`!variables.entering || variables.creating || size(variables.sidecars) > 0`,
+		"A pod without the sidecar may not enter the selection of an MFAPolicy by a change of its labels.",
+		`'These labels would have pod ' + variables.name + ' be selected by ' + variables.policy + ', but it was created without the sidecar.
+		Create the pod anew with these labels instead'`,
+	},
+	{
+		`!variables.entering || size(variables.images) > 0`,
+		"The MFAPolicy that selects this pod is not in force yet; try again.",
+		`variables.policy + ' selects this pod but is not in force yet: its status names no sidecar images. Try again; if it stays so, see
+		kubectl describe mfapolicy ' + params.metadata.name + ' -n ' + request.namespace`,
+	},
+	{
+		`!variables.entering || size(variables.sidecars) == 1`,
+		"A pod that an MFAPolicy selects must carry the sidecar.",
+		`variables.policy + ' selects this pod, but the pod arrived without the init container sallyport. The injector adds it; if it did not,
+		ask whoever runs Sallyport whether the webhook configuration sallyport.' + request.namespace + '.' + params.metadata.name + ' is there'`,
+	},
+	{
+		`!variables.entering || variables.sidecars.all(c, c.?restartPolicy.orValue('') == 'Always')`,
+		"The init container sallyport must have restartPolicy Always.",
+		`'The init container sallyport must have restartPolicy Always: its name is reserved for the sidecar of ' + variables.policy`,
+	},
+	{
+		`!variables.entering || variables.sidecars.all(c, c.image in variables.images)`,
+		"The sidecar's image is not one that the operator injects.",
+		`'The image of the init container sallyport is not one that the operator injects for ' + variables.policy + '. Leave the container out:
+		the injector adds it'`,
+	},
+	{
+		`!variables.entering || (variables.sidecars.all(c, !has(c.command)) &&
+			variables.followed.exists(f, variables.creating ? f.startsWith(variables.realm) : f == variables.realm + params.metadata.name))`,
+		"The sidecar must follow an MFAPolicy of this namespace.",
+		`'The init container sallyport must follow ' + (variables.creating ? 'an MFAPolicy of namespace ' + request.namespace :
+		variables.policy) + '. Create the pod anew and leave the container out: the injector adds it'`,
+	},
+	{
+		`!variables.entering || variables.sidecars.all(c,
+			c.?securityContext.?runAsNonRoot.orValue(false) &&
+			c.?securityContext.?runAsUser.orValue(0) == 65532 &&
+			c.?securityContext.?readOnlyRootFilesystem.orValue(false) &&
+			!c.?securityContext.?allowPrivilegeEscalation.orValue(true) &&
+			!c.?securityContext.?privileged.orValue(false) &&
+			'ALL' in c.?securityContext.?capabilities.?drop.orValue([]) &&
+			size(c.?securityContext.?capabilities.?add.orValue([])) == 0)`,
+		"The sidecar's securityContext is not what the operator injects.",
+		`'The securityContext of the init container sallyport is not what the operator injects for ' + variables.policy + '. Leave the container
+		out: the injector adds it'`,
+	},
+	{
+		`!variables.entering || (
+			variables.others.all(c,
+				c.?volumeMounts.orValue([]).all(m, !(m.name in variables.secretVolumes)) &&
+				c.?env.orValue([]).all(e, e.?valueFrom.?secretKeyRef.?name.orValue('') != 'sallyport-sidecar') &&
+				c.?envFrom.orValue([]).all(e, e.?secretRef.?name.orValue('') != 'sallyport-sidecar')) &&
+			size(object.spec.?ephemeralContainers.orValue([])) == 0)`,
+		"No container but the sidecar may read the Secret sallyport-sidecar.",
+		`'No container but the sidecar may mount or read the Secret sallyport-sidecar in a pod that ' + variables.policy + ' selects, and an
+		ephemeral container may not come with it. Take it out of the pod'`,
+	},
+	{
+		`!variables.entering || (!object.spec.?hostNetwork.orValue(false) && !object.spec.?hostPID.orValue(false) &&
+			!object.spec.?shareProcessNamespace.orValue(false))`,
+		"hostNetwork, hostPID and shareProcessNamespace are refused in pods that an MFAPolicy selects.",
+		`'A pod that ' + variables.policy + ' selects must not set hostNetwork, hostPID or shareProcessNamespace: each opens the sidecar, or a way
+		around it. Remove the field from the pod'`,
+	},
+	{
+		`variables.creating || variables.debugging || !variables.wasInjected || variables.guardImages == variables.oldGuardImages`,
+		"The sidecar's image may not be changed in a running pod.",
+		`'The images of the injected containers of pod ' + variables.name + ' may not be changed. Restart its workload instead: new pods get the
+		present image'`,
+	},
+	{
+		`variables.creating || variables.debugging || !variables.wasInjected || variables.ours.all(k,
+			(k in variables.annotations) == (k in variables.oldAnnotations) &&
+			(!(k in variables.annotations) || variables.annotations[k] == variables.oldAnnotations[k]))`,
+		"The annotations that the injector sets may not be changed.",
+		`'The annotations mfa.sallyport.dev/policy, /revision and /version of pod ' + variables.name + ' say what was injected and may not be
+		changed'`,
+	},
+}

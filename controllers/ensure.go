@@ -1,0 +1,103 @@
+package controllers
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
+)
+
+// ensured is an object as it should be: an empty object of its kind to read it
+// into, its key, and what to apply.
+type ensured struct {
+	object  client.Object
+	key     client.ObjectKey
+	desired runtime.ApplyConfiguration
+}
+
+// applied remembers what was applied, so that a pass that changes nothing writes
+// nothing. It is safe for concurrent use; its zero value is ready.
+type applied struct {
+	mu   sync.Mutex
+	seen map[string]appliedAs
+}
+
+type appliedAs struct {
+	hash [sha256.Size]byte
+	// version of the object that the hash stands for.
+	version string
+}
+
+// ensure applies an object, unless it was applied as it should be and
+// is unchanged since.
+func (a *applied) ensure(ctx context.Context, c client.Client, e ensured) error {
+	encoded, err := json.Marshal(e.desired)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", e.key, err)
+	}
+	hash := sha256.Sum256(encoded)
+	err = c.Get(ctx, e.key, e.object)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("read %s: %w", e.key, err)
+	}
+	if err == nil && a.stands(e, hash) {
+		return nil
+	}
+	if err := c.Apply(ctx, e.desired, client.FieldOwner(mfav1alpha1.FieldManager), client.ForceOwnership); err != nil {
+		return fmt.Errorf("apply %s: %w", e.key, err)
+	}
+	version, err := versionOf(e.desired)
+	if err != nil {
+		return fmt.Errorf("read what was applied as %s: %w", e.key, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.seen == nil {
+		a.seen = make(map[string]appliedAs)
+	}
+	a.seen[keyOf(e.object, e.key)] = appliedAs{hash: hash, version: version}
+	return nil
+}
+
+// versionOf returns the resource version of an apply configuration into which the
+// client has read the API server's answer.
+func versionOf(answer runtime.ApplyConfiguration) (string, error) {
+	encoded, err := json.Marshal(answer)
+	if err != nil {
+		return "", err
+	}
+	var object struct {
+		Metadata struct {
+			ResourceVersion string `json:"resourceVersion"`
+		} `json:"metadata"`
+	}
+	if err := json.Unmarshal(encoded, &object); err != nil {
+		return "", err
+	}
+	return object.Metadata.ResourceVersion, nil
+}
+
+// stands reports whether the object is as it was after it was last applied.
+func (a *applied) stands(e ensured, hash [sha256.Size]byte) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.seen[keyOf(e.object, e.key)] == appliedAs{hash: hash, version: e.object.GetResourceVersion()}
+}
+
+func (a *applied) forget(object client.Object) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.seen, keyOf(object, client.ObjectKeyFromObject(object)))
+}
+
+func keyOf(object client.Object, key client.ObjectKey) string {
+	return fmt.Sprintf("%T %s", object, key)
+}

@@ -1,0 +1,41 @@
+package controllers
+
+import (
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
+	"github.com/sallyport/sallyport/controllers/rollout"
+)
+
+// rollOut restarts workloads whose pods were injected with older settings or not at
+// all, a bounded number at a time, where the policy asks for it. Where it does not,
+// status.pods.command says how.
+func (r *MFAPolicyReconciler) rollOut(ctx context.Context, p *pass) error {
+	if p.policy.Spec.Rollout != mfav1alpha1.RolloutAutomatic || !p.is(mfav1alpha1.ConditionInjectionReady) ||
+		!p.is(mfav1alpha1.ConditionKeysReady) || p.leaving() {
+		return nil
+	}
+	var outdated []corev1.Pod
+	for _, o := range p.pods {
+		if o.outdated || o.state == unprotected {
+			outdated = append(outdated, o.pod)
+		}
+	}
+	if len(outdated) == 0 {
+		return nil
+	}
+	p.soon(2 * time.Second)
+	progress, err := r.Restarter.Step(ctx, rollout.Plan{
+		Policy: p.policy, Want: p.settings.Revision(), Outdated: outdated, MaxAtOnce: 1,
+	})
+	if err != nil {
+		return err
+	}
+	if progress.Message != "" && p.policy.Status.Pods != nil {
+		p.policy.Status.Pods.Command = progress.Message
+	}
+	return nil
+}

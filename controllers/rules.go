@@ -1,0 +1,91 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
+	"github.com/sallyport/sallyport/controllers/admission"
+)
+
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingwebhookconfigurations;validatingadmissionpolicies;validatingadmissionpolicybindings,verbs=get;list;watch;create;patch;delete
+
+// installRules has the API server send the policy's pods, and no others, to the
+// injector, and refuse those that arrive without their sidecar. It sets
+// InjectionReady. The rules stand as soon as a policy is accepted, whatever else
+// fails: a pod that waits for its keys is shut, one without a sidecar is open.
+func (r *MFAPolicyReconciler) installRules(ctx context.Context, p *pass) error {
+	if p.rules == nil && p.policy.Status.PublishedGeneration == 0 {
+		p.fails(mfav1alpha1.ConditionInjectionReady, mfav1alpha1.ReasonRulesNotInstalled,
+			"New pods get no sidecar until the spec is accepted")
+		return nil
+	}
+	target := r.Webhook
+	target.CABundle = r.Certificates.Bundle()
+	if len(target.CABundle) == 0 {
+		p.fails(mfav1alpha1.ConditionInjectionReady, mfav1alpha1.ReasonCertificateNotReady,
+			"The webhook has no certificate yet")
+		p.soon(time.Second)
+		return nil
+	}
+	// The binding below reads the images from the status that the API server has.
+	if r.rememberImage(p) {
+		if err := r.saveStatus(ctx, p); err != nil {
+			return err
+		}
+	}
+	backstop, webhook, binding := admission.Backstop(), admission.Webhook(p.policy, target), admission.BackstopBinding(p.policy)
+	for _, rule := range []ensured{
+		{&admissionregistrationv1.ValidatingAdmissionPolicy{}, client.ObjectKey{Name: *backstop.Name}, backstop},
+		{&admissionregistrationv1.ValidatingAdmissionPolicyBinding{}, client.ObjectKey{Name: *binding.Name}, binding},
+		{&admissionregistrationv1.MutatingWebhookConfiguration{}, client.ObjectKey{Name: *webhook.Name}, webhook},
+	} {
+		if err := r.applied.ensure(ctx, r.Client, rule); err != nil {
+			p.fails(mfav1alpha1.ConditionInjectionReady, mfav1alpha1.ReasonRulesNotInstalled,
+				"The admission rules could not be installed: %v", err)
+			return err
+		}
+	}
+	p.holds(mfav1alpha1.ConditionInjectionReady, mfav1alpha1.ReasonRulesInstalled,
+		"New pods get their sidecar, with capture %s", p.policy.Status.Capture)
+	return nil
+}
+
+// rememberImage puts the present image first in status.images, and reports whether
+// that is news. The one before stays: while the operator is upgraded, its old
+// replica still injects.
+func (r *MFAPolicyReconciler) rememberImage(p *pass) bool {
+	images := p.policy.Status.Images
+	if len(images) > 0 && images[0] == r.Injected.Image {
+		return false
+	}
+	images = slices.DeleteFunc(slices.Clone(images), func(image string) bool { return image == r.Injected.Image })
+	images = slices.Insert(images, 0, r.Injected.Image)
+	p.policy.Status.Images = images[:min(len(images), 2)]
+	return true
+}
+
+// withdrawRules lets pods of a deleted policy be created as they are. It sets
+// InjectionReady.
+func (r *MFAPolicyReconciler) withdrawRules(ctx context.Context, p *pass) error {
+	p.fails(mfav1alpha1.ConditionInjectionReady, mfav1alpha1.ReasonDeleting, "The policy is being deleted; new pods get no sidecar")
+	name := admission.WebhookName(p.policy.Namespace, p.policy.Name)
+	binding := *admission.BackstopBinding(p.policy).Name
+	for _, rule := range []client.Object{
+		&admissionregistrationv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: binding}},
+		&admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}},
+	} {
+		r.applied.forget(rule)
+		if err := r.Client.Delete(ctx, rule); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("withdraw the admission rule %s: %w", rule.GetName(), err)
+		}
+	}
+	return nil
+}

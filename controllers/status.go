@@ -1,0 +1,95 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
+)
+
+var errNoChannel = errors.New("there is no channel to the sidecars")
+
+// summarised are the conditions that Ready speaks for, the most telling first, with
+// what is good.
+var summarised = []struct {
+	condition mfav1alpha1.ConditionType
+	good      metav1.ConditionStatus
+}{
+	{mfav1alpha1.ConditionAccepted, metav1.ConditionTrue},
+	{mfav1alpha1.ConditionKeysReady, metav1.ConditionTrue},
+	{mfav1alpha1.ConditionStoreReady, metav1.ConditionTrue},
+	{mfav1alpha1.ConditionPublished, metav1.ConditionTrue},
+	{mfav1alpha1.ConditionInjectionReady, metav1.ConditionTrue},
+	{mfav1alpha1.ConditionConflicted, metav1.ConditionFalse},
+	{mfav1alpha1.ConditionPodsProtected, metav1.ConditionTrue},
+}
+
+// summarise sets Ready.
+func (p *pass) summarise() {
+	for _, s := range summarised {
+		c := meta.FindStatusCondition(p.policy.Status.Conditions, string(s.condition))
+		if c == nil {
+			continue
+		}
+		if c.Status != s.good {
+			p.fails(mfav1alpha1.ConditionReady, mfav1alpha1.ConditionReason(c.Reason), "%s: %s", c.Type, c.Message)
+			return
+		}
+	}
+	p.holds(mfav1alpha1.ConditionReady, mfav1alpha1.ReasonReady, "Everything that the policy asks for is in force")
+}
+
+// saveStatus is the one writer of status. It writes what changed, and tells of
+// every condition that did in an event.
+func (r *MFAPolicyReconciler) saveStatus(ctx context.Context, p *pass) error {
+	if p.gone {
+		return nil
+	}
+	p.summarise()
+	if equality.Semantic.DeepEqual(p.before.Status, p.policy.Status) {
+		return nil
+	}
+	saved := p.policy.DeepCopy()
+	if err := r.Client.Status().Patch(ctx, saved, client.MergeFrom(p.before)); err != nil {
+		return client.IgnoreNotFound(fmt.Errorf("save the status: %w", err))
+	}
+	r.tell(p)
+	p.before = saved
+	p.policy.ResourceVersion = saved.ResourceVersion
+	return nil
+}
+
+// tell emits an event for each condition whose status or reason changed. A
+// condition that begins as good as it gets is no news.
+func (r *MFAPolicyReconciler) tell(p *pass) {
+	for _, c := range p.policy.Status.Conditions {
+		was := meta.FindStatusCondition(p.before.Status.Conditions, c.Type)
+		if was != nil && was.Status == c.Status && was.Reason == c.Reason {
+			continue
+		}
+		bad := isBad(&c)
+		if was == nil && !bad && c.Type != string(mfav1alpha1.ConditionReady) {
+			continue
+		}
+		kind := corev1.EventTypeNormal
+		if bad {
+			kind = corev1.EventTypeWarning
+		}
+		r.Events.Eventf(p.policy, nil, kind, c.Reason, c.Type, "%s", c.Message)
+	}
+}
+
+func isBad(c *metav1.Condition) bool {
+	good := metav1.ConditionTrue
+	if c.Type == string(mfav1alpha1.ConditionConflicted) {
+		good = metav1.ConditionFalse
+	}
+	return c.Status != good
+}
