@@ -14,6 +14,7 @@ import (
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
 	"github.com/sallyport/sallyport/controllers/keys"
+	"github.com/sallyport/sallyport/sidecar/control"
 	"github.com/sallyport/sallyport/sidecar/redisstore"
 )
 
@@ -48,6 +49,11 @@ func (r *MFAPolicyReconciler) deliver(ctx context.Context, p *pass) error {
 		return nil
 	}
 	const t = mfav1alpha1.ConditionKeysReady
+	if err := r.ensureRedisUser(ctx, p); err != nil {
+		p.fails(t, mfav1alpha1.ReasonKeysUnreadable,
+			"The namespace's Redis user could not be kept; allow the operator's user ACL SETUSER and ACL DELUSER, or run without --redis-users: %v", err)
+		return err
+	}
 	defer r.secrets.lock(p.policy.Namespace)()
 	if err := r.writeSecret(ctx, p); err != nil {
 		p.fails(t, mfav1alpha1.ReasonKeysUnreadable, "The keys could not be delivered to Secret %s: %v", mfav1alpha1.SidecarSecret, err)
@@ -55,6 +61,16 @@ func (r *MFAPolicyReconciler) deliver(ctx context.Context, p *pass) error {
 	}
 	p.holds(t, mfav1alpha1.ReasonKeysDelivered, "Secret %s holds the namespace's keys", mfav1alpha1.SidecarSecret)
 	return nil
+}
+
+// ensureRedisUser keeps a Redis user that reaches the namespace's keys alone. It is
+// repeated at every pass: a Redis that restarts without an ACL file forgets its users.
+func (r *MFAPolicyReconciler) ensureRedisUser(ctx context.Context, p *pass) error {
+	if !r.RedisUsers || p.policy.Spec.Redis != nil || p.channel == nil {
+		return nil
+	}
+	return keys.EnsureUser(ctx, p.store.Client, r.KeyPrefix, p.policy.Namespace,
+		control.ACL(r.KeyPrefix, p.policy.Namespace), p.keys.RedisPasswords)
 }
 
 func (r *MFAPolicyReconciler) writeSecret(ctx context.Context, p *pass) error {

@@ -25,7 +25,7 @@ func (r *MFAPolicyReconciler) publish(ctx context.Context, p *pass) error {
 func (r *MFAPolicyReconciler) publishFinal(ctx context.Context, p *pass) error {
 	rules := p.rules
 	if rules == nil && p.channel != nil {
-		if current, err := p.channel.Published(ctx, p.policy.Name); err == nil {
+		if current, _, err := p.channel.Published(ctx, p.policy.Name); err == nil {
 			rules = &current.Rules
 		}
 	}
@@ -42,8 +42,8 @@ func (r *MFAPolicyReconciler) publishRules(ctx context.Context, p *pass, rules *
 			"Running sidecars keep the rules they have, until keys and Redis are there again")
 		return nil
 	}
-	current, err := p.channel.Published(ctx, p.policy.Name)
-	if err != nil && !replaceable(err) {
+	current, fresh, err := p.channel.Published(ctx, p.policy.Name)
+	if err != nil && !errors.Is(err, control.ErrNotPublished) && !errors.Is(err, control.ErrForeign) {
 		p.fails(mfav1alpha1.ConditionPublished, mfav1alpha1.ReasonStoreUnreachable,
 			"Running sidecars keep the rules they have: Redis does not answer")
 		return fmt.Errorf("read what is published: %w", err)
@@ -57,7 +57,7 @@ func (r *MFAPolicyReconciler) publishRules(ctx context.Context, p *pass, rules *
 		Realm: p.realm(), Policy: p.policy.Name, UID: string(p.policy.UID), Generation: p.policy.Generation,
 		IssuedAt: r.Clock().UTC(), Rules: *rules, Epoch: p.epoch,
 	}
-	if current == nil || !sameRecord(current, record) {
+	if current == nil || !fresh || !sameRecord(current, record) {
 		if err := p.channel.Publish(ctx, record); err != nil {
 			p.fails(mfav1alpha1.ConditionPublished, mfav1alpha1.ReasonStoreUnreachable,
 				"The rules could not be published, and running sidecars keep those they have: %v", err)
@@ -81,15 +81,6 @@ func (p *pass) stays(current *policy.Record) {
 	p.policy.Status.PublishedGeneration = current.Generation
 	p.fails(mfav1alpha1.ConditionPublished, mfav1alpha1.ReasonNotAccepted,
 		"Generation %d was not accepted; generation %d stays in force", p.policy.Generation, current.Generation)
-}
-
-// replaceable reports whether what stands in Redis is ours to replace: nothing, or
-// what no sidecar would obey.
-func replaceable(err error) bool {
-	if errors.Is(err, control.ErrNotPublished) {
-		return true
-	}
-	return errors.Is(err, policy.ErrBadMAC) || errors.Is(err, policy.ErrWrongRealm) || errors.Is(err, policy.ErrWrongPolicy)
 }
 
 // sameRecord reports whether two records tell sidecars the same.

@@ -8,7 +8,7 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
@@ -41,12 +41,7 @@ func (r *MFAPolicyReconciler) installRules(ctx context.Context, p *pass) error {
 			return err
 		}
 	}
-	backstop, webhook, binding := admission.Backstop(), admission.Webhook(p.policy, target), admission.BackstopBinding(p.policy)
-	for _, rule := range []ensured{
-		{&admissionregistrationv1.ValidatingAdmissionPolicy{}, client.ObjectKey{Name: *backstop.Name}, backstop},
-		{&admissionregistrationv1.ValidatingAdmissionPolicyBinding{}, client.ObjectKey{Name: *binding.Name}, binding},
-		{&admissionregistrationv1.MutatingWebhookConfiguration{}, client.ObjectKey{Name: *webhook.Name}, webhook},
-	} {
+	for _, rule := range rulesOf(p.policy, target) {
 		if err := r.applied.ensure(ctx, r.Client, rule); err != nil {
 			p.fails(mfav1alpha1.ConditionInjectionReady, mfav1alpha1.ReasonRulesNotInstalled,
 				"The admission rules could not be installed: %v", err)
@@ -56,6 +51,23 @@ func (r *MFAPolicyReconciler) installRules(ctx context.Context, p *pass) error {
 	p.holds(mfav1alpha1.ConditionInjectionReady, mfav1alpha1.ReasonRulesInstalled,
 		"New pods get their sidecar, with capture %s", p.policy.Status.Capture)
 	return nil
+}
+
+// rulesOf are the admission rules of a policy, in the order in which they are made.
+func rulesOf(p *mfav1alpha1.MFAPolicy, target admission.Target) []ensured {
+	rule := func(object client.Object, name *string, desired runtime.ApplyConfiguration) ensured {
+		return ensured{object, client.ObjectKey{Name: *name}, desired}
+	}
+	backstop, statusBackstop := admission.Backstop(), admission.StatusBackstop()
+	binding, statusBinding := admission.BackstopBinding(p), admission.StatusBackstopBinding(p)
+	webhook := admission.Webhook(p, target)
+	return []ensured{
+		rule(&admissionregistrationv1.ValidatingAdmissionPolicy{}, backstop.Name, backstop),
+		rule(&admissionregistrationv1.ValidatingAdmissionPolicy{}, statusBackstop.Name, statusBackstop),
+		rule(&admissionregistrationv1.ValidatingAdmissionPolicyBinding{}, binding.Name, binding),
+		rule(&admissionregistrationv1.ValidatingAdmissionPolicyBinding{}, statusBinding.Name, statusBinding),
+		rule(&admissionregistrationv1.MutatingWebhookConfiguration{}, webhook.Name, webhook),
+	}
 }
 
 // rememberImage puts the present image first in status.images, and reports whether
@@ -76,15 +88,15 @@ func (r *MFAPolicyReconciler) rememberImage(p *pass) bool {
 // InjectionReady.
 func (r *MFAPolicyReconciler) withdrawRules(ctx context.Context, p *pass) error {
 	p.fails(mfav1alpha1.ConditionInjectionReady, mfav1alpha1.ReasonDeleting, "The policy is being deleted; new pods get no sidecar")
-	name := admission.WebhookName(p.policy.Namespace, p.policy.Name)
-	binding := *admission.BackstopBinding(p.policy).Name
-	for _, rule := range []client.Object{
-		&admissionregistrationv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: binding}},
-		&admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}},
-	} {
-		r.applied.forget(rule)
-		if err := r.Client.Delete(ctx, rule); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("withdraw the admission rule %s: %w", rule.GetName(), err)
+	// What they hold is of no matter for withdrawing them; what all policies share stays.
+	for _, rule := range rulesOf(p.policy, r.Webhook) {
+		if _, shared := rule.object.(*admissionregistrationv1.ValidatingAdmissionPolicy); shared {
+			continue
+		}
+		rule.object.SetName(rule.key.Name)
+		r.applied.forget(rule.object)
+		if err := r.Client.Delete(ctx, rule.object); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("withdraw the admission rule %s: %w", rule.key.Name, err)
 		}
 	}
 	return nil

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// The names below stand for string and int where the schema of the resource has
-// one rule for several fields.
+// The names below stand for string and int where the schema of the resource
+// has one rule for several fields.
 type (
 	// pathText is a canonical path: CanonicalPath says what that is.
 	//

@@ -2,11 +2,11 @@ package v1alpha1_test
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -37,14 +37,14 @@ func servesKubectl(t *testing.T, s *apiserver.Server) {
 	}
 	t.Run("get", func(t *testing.T) {
 		storePolicy(t, s)
-		got := regexp.MustCompile(`\S+(\n|$)`).ReplaceAllString(kubectl(t, "get", "mfap"), "$1")
-		header := kubectl(t, "get", "mfap")
-		if fields := strings.Fields(header)[:7]; !cmp.Equal(fields, []string{"NAME", "EVERYONE", "ADMINS", "PODS", "PROTECTED", "READY", "AGE"}) {
-			t.Errorf("the columns are %q", fields)
+		lines := strings.Split(kubectl(t, "get", "mfap"), "\n")
+		columns := []string{"NAME", "EVERYONE", "ADMINS", "PODS", "PROTECTED", "READY", "AGE"}
+		if diff := cmp.Diff(columns, strings.Fields(lines[0])); diff != "" {
+			t.Errorf("columns (-want +got):\n%s", diff)
 		}
-		row := strings.Fields(strings.Split(got, "\n")[1])
-		if want := []string{"portal", "false", "true", "12", "11", "False"}; !cmp.Equal(row, want) {
-			t.Errorf("the row is %q and an age, want %q", row, want)
+		// The last one is the age.
+		if diff := cmp.Diff([]string{"portal", "false", "true", "12", "11", "False"}, strings.Fields(lines[1])[:len(columns)-1]); diff != "" {
+			t.Errorf("row (-want +got):\n%s", diff)
 		}
 		if wide := kubectl(t, "get", "mfapolicies", "-o", "wide"); !strings.Contains(wide, "PodsStale") {
 			t.Errorf("the wide form does not give the reason:\n%s", wide)
@@ -59,6 +59,11 @@ func storePolicy(t *testing.T, s *apiserver.Server) {
 	if err := s.Client.Create(t.Context(), stored); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := s.Client.Delete(context.WithoutCancel(t.Context()), stored); err != nil {
+			t.Error(err)
+		}
+	})
 	var p mfav1alpha1.MFAPolicy
 	if err := s.Client.Get(t.Context(), client.ObjectKeyFromObject(stored), &p); err != nil {
 		t.Fatal(err)

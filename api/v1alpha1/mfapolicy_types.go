@@ -11,11 +11,12 @@ import (
 // selector covers gets a sidecar at its creation, and every running sidecar
 // obeys its rules within seconds of a change. The app itself is not changed.
 //
-// Write the selector, the app's port and where it says who is signed in; all else
-// has a default. Then set requireForAdmins or requireForEveryone, and restart the
-// workload once, so that its pods get their sidecar. The condition Ready says
-// whether everything that was asked for is in force, and what to do if not. A
-// policy that is not accepted changes nothing: the last good rules stay in force.
+// Write the selector, the app's port and where it says who is signed in; all
+// else has a default. Then set requireForAdmins or requireForEveryone, and
+// restart the workload once, so that its pods get their sidecar. The
+// condition Ready says whether everything that was asked for is in force, and
+// what to do if not. A policy that is not accepted changes nothing: the last
+// good rules stay in force.
 //
 // +genclient
 // +kubebuilder:object:root=true
@@ -57,12 +58,13 @@ type MFAPolicyList struct {
 	Items []MFAPolicy `json:"items"`
 }
 
-// MFAPolicySpec is a selector of pods, what only a cluster can act on, and the
-// rules that the sidecars obey.
+// MFAPolicySpec is a selector of pods, what only a cluster can act on, and
+// the rules that the sidecars obey.
 type MFAPolicySpec struct {
-	// selector covers the pods that carry the web app, by their labels. Required. An
-	// empty selector, {}, covers every pod of the namespace. Of two policies that select
-	// the same pod the older one governs it. Example: {matchLabels: {app: portal}}.
+	// selector covers the pods that carry the web app, by their labels. Required.
+	// An empty selector, {}, covers every pod of the namespace. Of two policies
+	// that select the same pod the older one governs it. Example: {matchLabels:
+	// {app: portal}}.
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'])",message="has an operator that is not one of the choices; write In, NotIn, Exists or DoesNotExist"
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, !(e.operator in ['In', 'NotIn']) || (has(e.values) && size(e.values) > 0))",message="has an expression without values; list at least one value where the operator is In or NotIn"
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, !(e.operator in ['Exists', 'DoesNotExist']) || !has(e.values) || size(e.values) == 0)",message="has an expression whose values mean nothing; remove values where the operator is Exists or DoesNotExist"
@@ -74,28 +76,30 @@ type MFAPolicySpec struct {
 
 	policy.Rules `json:",inline"`
 
-	// capture says how the pod's traffic reaches the sidecar. Redirect programs the
-	// pod's own network, which closes every way around the sidecar from outside the
-	// pod, and needs NET_ADMIN in one init container. Port lets the sidecar take over
-	// the app's named ports, and works under the Pod Security level "restricted".
-	// Auto is Redirect where the namespace's Pod Security level allows it, else Port;
-	// status.capture says which. Default: Auto. Example: Port.
+	// capture says how the pod's traffic reaches the sidecar. Redirect programs
+	// the pod's own network, which closes every way around the sidecar from
+	// outside the pod, and needs NET_ADMIN in one init container. Port lets the
+	// sidecar take over the app's named ports, and works under the Pod Security
+	// level "restricted". Auto is Redirect where the namespace's Pod Security
+	// level allows it, else Port; status.capture says which. Default: Auto.
+	// Example: Port.
 	// +kubebuilder:default=Auto
 	// +optional
 	Capture Capture `json:"capture,omitempty"`
-	// rollout says whether the controller restarts the workloads that it covers when
-	// what is injected changes: the image, the capture, the port or the resources. A
-	// change of the rules needs no restart. Manual restarts nothing: status.pods.command
-	// names the command. Automatic restarts them a few at a time. Default: Manual.
-	// Example: Automatic.
+	// rollout says whether the controller restarts the workloads that it covers
+	// when what is injected changes: the image, the capture, the port or the
+	// resources. A change of the rules needs no restart. Manual restarts nothing:
+	// status.pods.command names the command. Automatic restarts them a few at a
+	// time. Default: Manual. Example: Automatic.
 	// +kubebuilder:default=Manual
 	// +optional
 	Rollout Rollout `json:"rollout,omitempty"`
 	// sidecar changes the injected container. Example: {logLevel: debug}.
 	// +optional
 	Sidecar Sidecar `json:"sidecar,omitzero"`
-	// redis names a Redis of the policy's own. All policies that share a workspace must
-	// name the same. Default: the operator's Redis. Example: {secretRef: {name: portal-redis}}.
+	// redis names a Redis of the policy's own. All policies that share a
+	// workspace must name the same. Default: the operator's Redis. Example:
+	// {secretRef: {name: portal-redis}}.
 	// +optional
 	Redis *RedisReference `json:"redis,omitempty"`
 }
@@ -133,16 +137,17 @@ type LogLevel string
 // Sidecar changes the injected container.
 type Sidecar struct {
 	// resources of the container: requests and limits of cpu, memory and
-	// ephemeral-storage. Default: requests of 10m CPU and 32Mi memory, and a limit of
-	// 128Mi memory. Example: {requests: {cpu: 50m}, limits: {memory: 256Mi}}.
+	// ephemeral-storage. Default: requests of 10m CPU and 32Mi memory, and a
+	// limit of 128Mi memory. Example: {requests: {cpu: 50m}, limits: {memory:
+	// 256Mi}}.
 	// +kubebuilder:validation:XValidation:fieldPath=".claims",rule="!has(self.claims) || size(self.claims) == 0",message="the sidecar uses no devices; remove it"
 	// +kubebuilder:validation:XValidation:fieldPath=".limits",rule="!has(self.limits) || self.limits.all(k, k in ['cpu', 'memory', 'ephemeral-storage'])",message="names a resource that the sidecar does not use; write cpu, memory or ephemeral-storage"
 	// +kubebuilder:validation:XValidation:fieldPath=".requests",rule="!has(self.requests) || self.requests.all(k, k in ['cpu', 'memory', 'ephemeral-storage'])",message="names a resource that the sidecar does not use; write cpu, memory or ephemeral-storage"
 	// +kubebuilder:validation:XValidation:fieldPath=".requests",rule="!has(self.requests) || !has(self.limits) || ['cpu', 'memory', 'ephemeral-storage'].all(k, !(k in self.requests) || !(k in self.limits) || quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)",message="asks for more than the limit; write a request of at most the limit"
 	// +optional
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
-	// logLevel is how much the sidecar logs: debug, info, warn or error. Security events
-	// are logged at every level. Default: info. Example: debug.
+	// logLevel is how much the sidecar logs: debug, info, warn or error. Security
+	// events are logged at every level. Default: info. Example: debug.
 	// +kubebuilder:default=info
 	// +optional
 	LogLevel LogLevel `json:"logLevel,omitempty"`
@@ -152,8 +157,8 @@ type Sidecar struct {
 type RedisReference struct {
 	// secretRef names a Secret in the policy's own namespace with the keys url
 	// (required), username, password, ca.crt, tls.crt, tls.key, server-name,
-	// sentinel-username and sentinel-password. The controller must be allowed to read
-	// it; the condition StoreReady says how where it is not. Required.
+	// sentinel-username and sentinel-password. The controller must be allowed to
+	// read it; the condition StoreReady says how where it is not. Required.
 	// Example: {name: portal-redis}.
 	// +required
 	SecretRef LocalSecret `json:"secretRef"`

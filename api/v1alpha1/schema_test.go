@@ -122,7 +122,7 @@ func TestSchemaDescribesEveryField(t *testing.T) {
 			if part != "spec" || path == "spec" {
 				return
 			}
-			if !strings.Contains(s.Description, "Example: ") {
+			if !strings.Contains(s.Description, "Example:") {
 				t.Errorf("%s: the description has no example", path)
 			}
 		})

@@ -15,7 +15,8 @@ type MFAPolicyStatus struct {
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// publishedGeneration is the generation whose rules the sidecars are told to
-	// obey. It is behind observedGeneration where the present spec was not accepted.
+	// obey. It is behind observedGeneration where the present spec was not
+	// accepted.
 	// +optional
 	PublishedGeneration int64 `json:"publishedGeneration,omitempty"`
 	// capture is how traffic reaches the sidecars of new pods: Redirect or Port.
@@ -38,8 +39,8 @@ type MFAPolicyStatus struct {
 	// store identifies the store that holds the enrolments.
 	// +optional
 	Store *StoreStatus `json:"store,omitempty"`
-	// images are what sidecars are injected with: the present image first, then the
-	// one before it, which pods may still arrive with during an upgrade.
+	// images are what sidecars are injected with: the present image first, then
+	// the one before it, which pods may still arrive with during an upgrade.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=2
 	// +kubebuilder:validation:items:MaxLength=1024
@@ -54,13 +55,13 @@ type PodStatus struct {
 	Selected int32 `json:"selected"`
 	// protected pods run a sidecar that obeys the published rules.
 	Protected int32 `json:"protected"`
-	// stale pods run a sidecar that obeys older rules, or that has not been heard of
-	// for ten seconds.
+	// stale pods run a sidecar that obeys older rules, or that has not been heard
+	// of for ten seconds.
 	Stale int32 `json:"stale"`
 	// unprotected pods run without a sidecar.
 	Unprotected int32 `json:"unprotected"`
-	// outdated pods, protected or stale, were injected with older settings than the
-	// present ones: another image, capture, port or resources.
+	// outdated pods, protected or stale, were injected with older settings than
+	// the present ones: another image, capture, port or resources.
 	// +optional
 	Outdated int32 `json:"outdated,omitempty"`
 	// attention names pods that are not protected, at most ten, and why.
@@ -69,7 +70,7 @@ type PodStatus struct {
 	// +optional
 	Attention []PodAttention `json:"attention,omitempty"`
 	// command brings all of them up to date. Empty where there is nothing to do.
-	// +kubebuilder:validation:MaxLength=8192
+	// +kubebuilder:validation:MaxLength=32768
 	// +optional
 	Command string `json:"command,omitempty"`
 }
@@ -80,7 +81,7 @@ type PodAttention struct {
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
 	// reason in one sentence.
-	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:MaxLength=32768
 	Reason string `json:"reason"`
 }
 
@@ -101,7 +102,7 @@ type WayAround struct {
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
 	// message says how it leads to the app and how to close it.
-	// +kubebuilder:validation:MaxLength=4096
+	// +kubebuilder:validation:MaxLength=32768
 	Message string `json:"message"`
 }
 
@@ -113,7 +114,7 @@ type KeyStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	Phase string `json:"phase"`
 	// waiting says what a rotation waits for.
-	// +kubebuilder:validation:MaxLength=4096
+	// +kubebuilder:validation:MaxLength=32768
 	// +optional
 	Waiting string `json:"waiting,omitempty"`
 	// versions lists the versions of the ring and what still needs each.

@@ -1,164 +1,17 @@
 package admission_test
 
 import (
-	"context"
-	"strings"
 	"testing"
-	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
 	"github.com/sallyport/sallyport/controllers/admission"
 	"github.com/sallyport/sallyport/test/apiserver"
 )
-
-const (
-	namespace = "acme"
-	image     = "registry.example/sallyport/sidecar:v1"
-)
-
-// fixture is an API server with one policy, in force by the backstop alone: no
-// injector runs.
-type fixture struct {
-	t      *testing.T
-	client client.Client
-	typed  kubernetes.Interface
-	policy *mfav1alpha1.MFAPolicy
-}
-
-func policy(t testing.TB, name, selector string) *mfav1alpha1.MFAPolicy {
-	t.Helper()
-	p := new(mfav1alpha1.MFAPolicy)
-	manifest := `{metadata: {name: ` + name + `, namespace: ` + namespace + `}, spec: {selector: ` + selector + `,
-		app: {port: 8080}, identity: {type: Endpoint, endpoint: {path: /api/me, cookies: [session], subject: /id}}}}`
-	if err := yaml.UnmarshalStrict([]byte(manifest), p); err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// newFixture installs the backstop for a policy and waits until it bites. before
-// makes what stood before the policy.
-func newFixture(t *testing.T, s *apiserver.Server, before ...*corev1.Pod) *fixture {
-	t.Helper()
-	f := &fixture{t: t, client: s.Client, typed: kubernetes.NewForConfigOrDie(s.Config)}
-	f.must(f.client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
-	f.must(f.client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "other"}}))
-	for _, pod := range before {
-		f.must(f.client.Create(t.Context(), pod))
-	}
-	f.policy = policy(t, "portal", `{matchLabels: {app: portal}, matchExpressions: [
-		{key: tier, operator: NotIn, values: [batch]}, {key: legacy, operator: DoesNotExist}]}`)
-	f.must(f.client.Create(t.Context(), f.policy))
-	f.images(image, "registry.example/sallyport/sidecar:v0")
-	f.apply()
-	return f
-}
-
-func (f *fixture) apply() {
-	f.t.Helper()
-	owner := client.FieldOwner(mfav1alpha1.FieldManager)
-	f.must(f.client.Apply(f.t.Context(), admission.Backstop(), owner, client.ForceOwnership))
-	f.must(f.client.Apply(f.t.Context(), admission.BackstopBinding(f.policy), owner, client.ForceOwnership))
-	f.eventually("the backstop bites", func() bool {
-		return f.client.Create(f.t.Context(), pod("probe", nil), client.DryRunAll) != nil
-	})
-	f.eventually("the backstop knows the images", func() bool {
-		return f.client.Create(f.t.Context(), pod("probe", guarded), client.DryRunAll) == nil
-	})
-}
-
-// images writes the status as the controller does.
-func (f *fixture) images(images ...string) {
-	f.t.Helper()
-	base := f.policy.DeepCopy()
-	f.policy.Status.Images = images
-	f.must(f.client.Status().Patch(f.t.Context(), f.policy, client.MergeFrom(base)))
-}
-
-func (f *fixture) must(err error) {
-	f.t.Helper()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-}
-
-func (f *fixture) eventually(what string, holds func() bool) {
-	f.t.Helper()
-	deadline, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
-	defer cancel()
-	for !holds() {
-		select {
-		case <-deadline.Done():
-			f.t.Fatalf("never came true: %s", what)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-// denied checks that a write was refused by the backstop, with these words.
-func denied(t *testing.T, err error, words string) {
-	t.Helper()
-	if err == nil {
-		t.Fatal("the write was accepted")
-	}
-	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), admission.BackstopName) {
-		t.Fatalf("refused, but not by the backstop: %v", err)
-	}
-	if !strings.Contains(err.Error(), words) {
-		t.Errorf("refused with %q, want it to say %q", err, words)
-	}
-}
-
-func pod(name string, mutate func(*corev1.Pod)) *corev1.Pod {
-	p := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: map[string]string{"app": "portal"}},
-		Spec: corev1.PodSpec{
-			Containers: []corev1.Container{{Name: "app", Image: "registry.example/app"}},
-		},
-	}
-	if mutate != nil {
-		mutate(p)
-	}
-	return p
-}
-
-// guarded adds what the injector adds.
-func guarded(p *corev1.Pod) {
-	p.Annotations = map[string]string{mfav1alpha1.PolicyAnnotation: "portal", mfav1alpha1.RevisionAnnotation: "abc"}
-	p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "sallyport", VolumeSource: corev1.VolumeSource{
-		Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{
-			Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: mfav1alpha1.SidecarSecret}},
-		}}},
-	}})
-	p.Spec.InitContainers = append([]corev1.Container{{
-		Name: mfav1alpha1.SidecarContainer, Image: image,
-		Args:          []string{"--follow", namespace + "/portal", "--app", "http://127.0.0.1:8080"},
-		RestartPolicy: new(corev1.ContainerRestartPolicyAlways),
-		VolumeMounts:  []corev1.VolumeMount{{Name: "sallyport", MountPath: mfav1alpha1.SidecarMount}},
-		SecurityContext: &corev1.SecurityContext{
-			RunAsUser: new(int64(65532)), RunAsNonRoot: new(true), ReadOnlyRootFilesystem: new(true), AllowPrivilegeEscalation: new(false),
-			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-		},
-	}}, p.Spec.InitContainers...)
-}
-
-// but is a guarded pod with something wrong about it.
-func but(mutate func(*corev1.Pod)) func(*corev1.Pod) {
-	return func(p *corev1.Pod) {
-		guarded(p)
-		mutate(p)
-	}
-}
-
-func sidecar(p *corev1.Pod) *corev1.Container { return &p.Spec.InitContainers[0] }
 
 func TestBackstop(t *testing.T) {
 	for name, start := range map[string]func(testing.TB) *apiserver.Server{
@@ -173,6 +26,7 @@ func TestBackstop(t *testing.T) {
 			t.Run("update", func(t *testing.T) { testUpdate(t, f) })
 			t.Run("old pods", func(t *testing.T) { testOldPods(t, f) })
 			t.Run("entering", func(t *testing.T) { testEntering(t, f) })
+			t.Run("status", func(t *testing.T) { testStatus(t, f) })
 			t.Run("policy", func(t *testing.T) { testPolicy(t, f) })
 		})
 	}
@@ -384,6 +238,44 @@ func testEntering(t *testing.T, f *fixture) {
 						t.Errorf("refused: %v", err)
 					}
 				})
+			}
+		})
+	}
+}
+
+// Who may write a pod's status may change its labels with it.
+func testStatus(t *testing.T, f *fixture) {
+	outside := pod("status-outside", func(p *corev1.Pod) { p.Labels = map[string]string{"app": "x"} })
+	inside := pod("status-inside", guarded)
+	f.must(f.client.Create(t.Context(), outside))
+	f.must(f.client.Create(t.Context(), inside))
+	dryRun := &client.SubResourceUpdateOptions{UpdateOptions: client.UpdateOptions{DryRun: []string{metav1.DryRunAll}}}
+	f.eventually("the backstop of pods/status bites", func() bool {
+		p := outside.DeepCopy()
+		p.Labels["app"] = "portal"
+		return f.client.Status().Update(t.Context(), p, dryRun) != nil
+	})
+	for _, c := range []struct {
+		name   string
+		pod    *corev1.Pod
+		mutate func(*corev1.Pod)
+		denied string
+	}{
+		{"phase", inside, func(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning }, ""},
+		{"entering", outside, func(p *corev1.Pod) { p.Labels["app"] = "portal" }, "through pods/status"},
+		{"another pod's labels", outside, func(p *corev1.Pod) { p.Labels["app"] = "y" }, ""},
+		{"policy's name", inside, func(p *corev1.Pod) { p.Annotations[mfav1alpha1.PolicyAnnotation] = "x" }, "through pods/status"},
+		{"no annotations", inside, func(p *corev1.Pod) { p.Annotations = nil }, "through pods/status"},
+		{"an annotation of its own", inside, func(p *corev1.Pod) { p.Annotations["note"] = "x" }, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := c.pod.DeepCopy()
+			c.mutate(p)
+			err := f.client.Status().Update(t.Context(), p, dryRun)
+			if c.denied != "" {
+				denied(t, err, c.denied)
+			} else if err != nil {
+				t.Errorf("refused: %v", err)
 			}
 		})
 	}

@@ -153,3 +153,16 @@ var validations = []validation{
 		changed'`,
 	},
 }
+
+// statusValidations of StatusBackstop. They need nothing but the pod.
+var statusValidations = []validation{
+	{
+		expression: `object.metadata.?labels.orValue({}) == oldObject.metadata.?labels.orValue({})`,
+		short:      "The labels of a pod that an MFAPolicy selects, or would select, may not be changed through pods/status; change the pod itself.",
+	},
+	{
+		expression: `['mfa.sallyport.dev/policy', 'mfa.sallyport.dev/revision', 'mfa.sallyport.dev/version'].all(k,
+			object.metadata.?annotations[?k] == oldObject.metadata.?annotations[?k])`,
+		short: "The annotations that the injector set may not be changed through pods/status.",
+	},
+}

@@ -71,12 +71,16 @@ func Webhook(p *mfav1alpha1.MFAPolicy, to Target) *admissionregistrationv1ac.Mut
 // WebhookName is the name of the webhook configuration and of the backstop's binding
 // for a policy. A namespace's name has no dots, so no two policies share one.
 func WebhookName(namespace, policy string) string {
-	name := "sallyport." + namespace + "." + policy
+	return objectName("sallyport.", namespace, policy)
+}
+
+func objectName(prefix, namespace, policy string) string {
+	name := prefix + namespace + "." + policy
 	if len(name) <= maxName {
 		return name
 	}
 	sum := sha256.Sum256([]byte(name))
-	return "sallyport." + hex.EncodeToString(sum[:])
+	return prefix + hex.EncodeToString(sum[:])
 }
 
 func labelsFor(p *mfav1alpha1.MFAPolicy) map[string]string {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"time"
 )
 
@@ -53,9 +54,11 @@ func (a *authority) issue(
 	if notAfter.After(a.cert.NotAfter) {
 		notAfter = a.cert.NotAfter
 	}
+	hosts, addresses := split(names)
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: "Sallyport webhook"},
-		DNSNames:              names,
+		DNSNames:              hosts,
+		IPAddresses:           addresses,
 		NotBefore:             now.Add(-backdate),
 		NotAfter:              notAfter,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
@@ -63,6 +66,18 @@ func (a *authority) issue(
 		BasicConstraintsValid: true,
 	}
 	return sign(random, template, a)
+}
+
+// split tells addresses from host names: a certificate keeps them apart.
+func split(names []string) (hosts []string, addresses []net.IP) {
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			addresses = append(addresses, ip)
+			continue
+		}
+		hosts = append(hosts, name)
+	}
+	return hosts, addresses
 }
 
 // sign makes a key and its certificate, signed by parent or, without one, by itself.

@@ -55,10 +55,13 @@ const (
 // Keeper makes and renews the webhook's certificate. Every replica runs one. They
 // need no leader: whoever comes first makes a move, and a write that another was
 // faster with is refused by its resource version, and looked at anew.
+//
+// Deleting the Secret begins anew with another authority: for the second or two until
+// every webhook configuration trusts it, selected pods are refused.
 type Keeper struct {
 	*served
 	options Options
-	config  ctrl.Manager
+	mgr     ctrl.Manager
 	live    client.Client
 	trust   trust
 }
@@ -88,7 +91,7 @@ func NewKeeper(mgr ctrl.Manager, o Options) (*Keeper, error) {
 		return nil, fmt.Errorf("keep certificates: %w", err)
 	}
 	k := &Keeper{
-		served: newServed(o.Names, o.Clock), options: o, config: mgr, live: live,
+		served: newServed(o.Names, o.Clock), options: o, mgr: mgr, live: live,
 		trust: trust{reader: live, settle: o.Settle},
 	}
 	return k, mgr.Add(k)
@@ -130,8 +133,8 @@ func (k *Keeper) Start(ctx context.Context) error {
 // watch wakes the loop when the Secret changes, through a cache of that one object:
 // the operator may not read the Secrets around it.
 func (k *Keeper) watch(ctx context.Context, wake chan<- struct{}) error {
-	one, err := cache.New(k.config.GetConfig(), cache.Options{
-		Scheme: k.config.GetScheme(), Mapper: k.config.GetRESTMapper(), HTTPClient: k.config.GetHTTPClient(),
+	one, err := cache.New(k.mgr.GetConfig(), cache.Options{
+		Scheme: k.mgr.GetScheme(), Mapper: k.mgr.GetRESTMapper(), HTTPClient: k.mgr.GetHTTPClient(),
 		DefaultNamespaces: map[string]cache.Config{k.options.Secret.Namespace: {
 			FieldSelector: fields.OneTermEqualSelector("metadata.name", k.options.Secret.Name),
 		}},

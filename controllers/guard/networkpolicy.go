@@ -97,9 +97,9 @@ func selectorOf(s *metav1.LabelSelector) *metav1ac.LabelSelectorApplyConfigurati
 // add: where another one already limits what reaches some of the pods, ours would
 // open what it closes. Then ours must not exist, and must be removed.
 //
-// Another one stands in the way if it selects one of the pods, or every pod that the
-// policy may ever select. Without any pods to look at, it does so unless its selector
-// and the policy's exclude each other. NetworkPolicies of ours do not stand in each
+// Another one stands in the way if it selects one of the policy's pods. Without any
+// pods to look at, it does so unless its selector and the policy's exclude each other.
+// NetworkPolicies of ours do not stand in each
 // other's way: else each would yield to the other, for ever.
 func MayRestrict(p *mfav1alpha1.MFAPolicy, others []networkingv1.NetworkPolicy, pods ...corev1.Pod) bool {
 	selector, err := metav1.LabelSelectorAsSelector(&p.Spec.Selector)
@@ -112,8 +112,7 @@ func MayRestrict(p *mfav1alpha1.MFAPolicy, others []networkingv1.NetworkPolicy, 
 			continue
 		}
 		theirs, err := metav1.LabelSelectorAsSelector(&other.Spec.PodSelector)
-		if err != nil || implies(selector, theirs) ||
-			selectsAny(theirs, pods) || (len(pods) == 0 && !exclude(selector, theirs)) {
+		if err != nil || selectsAny(theirs, pods) || (len(pods) == 0 && !exclude(selector, theirs)) {
 			return false
 		}
 	}

@@ -12,24 +12,6 @@ func selectsAny(s labels.Selector, pods []corev1.Pod) bool {
 	return slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return s.Matches(labels.Set(pod.Labels)) })
 }
 
-// implies reports whether everything that a selects is certain to be selected by b:
-// every requirement of b is one of a's.
-func implies(a, b labels.Selector) bool {
-	as, _ := a.Requirements()
-	bs, selectable := b.Requirements()
-	return selectable && !slices.ContainsFunc(bs, func(want labels.Requirement) bool {
-		return !slices.ContainsFunc(as, func(have labels.Requirement) bool { return have.Equal(want) || narrower(have, want) })
-	})
-}
-
-// narrower reports whether what has a's values has some of b's too.
-func narrower(a, b labels.Requirement) bool {
-	if a.Key() != b.Key() || !isIn(a) {
-		return false
-	}
-	return b.Operator() == selection.Exists || (isIn(b) && a.Values().Difference(b.Values()).Len() == 0)
-}
-
 // exclude reports whether no labels can satisfy both selectors.
 func exclude(a, b labels.Selector) bool {
 	as, aSelectable := a.Requirements()

@@ -22,7 +22,7 @@ const (
 
 	// tokenVolume is empty, and is mounted where a service account token would be.
 	tokenVolume = mfav1alpha1.SidecarVolume + "-no-token"
-	tokenMount  = "/var/run/secrets/kubernetes.io/serviceaccount"
+	tokenMount  = "/var/run/secrets/kubernetes.io/serviceaccount" //nolint:gosec // a path
 
 	// everyone may read, nobody write; the package comment says why.
 	fileMode int32 = 0o444

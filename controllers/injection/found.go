@@ -67,7 +67,7 @@ func (f *found) read(s Settings) error {
 	}
 	number, err := strconv.ParseInt(strings.TrimPrefix(valueOf(c.Args, flagApp), loopback), 10, 32)
 	if err != nil {
-		return s.refuseContainer(c.Name, "its args differ")
+		return s.refuseContainer(c.Name, "field args differs")
 	}
 	f.app = int32(number)
 	if s.Capture == mfav1alpha1.CapturePort {
@@ -80,7 +80,7 @@ func (f *found) read(s Settings) error {
 	}
 	if document := valueOf(c.Args, flagProbes); document != "" {
 		if err := json.Unmarshal([]byte(document), &f.probes); err != nil {
-			return s.refuseContainer(c.Name, "its args differ")
+			return s.refuseContainer(c.Name, "field args differs")
 		}
 	}
 	return nil
@@ -98,7 +98,7 @@ func (s Settings) compare(pod *corev1.Pod, f *found) error {
 			return s.refuseContainer(mfav1alpha1.SidecarContainer, w.Name+" is missing")
 		}
 		if field := difference(got, w); field != "" {
-			return s.refuseContainer(w.Name, "its "+field+" differs")
+			return s.refuseContainer(w.Name, "field "+field+" differs")
 		}
 	}
 	if len(f.containers) > len(want) {

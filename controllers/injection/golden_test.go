@@ -160,7 +160,7 @@ func TestInjectTwiceIsOnce(t *testing.T) {
 func TestInjectedProbesAreReadByTheSidecar(t *testing.T) {
 	seen := 0
 	injected(t, func(t *testing.T, _ shape, _ injection.Settings, out *corev1.Pod) {
-		sidecar := initContainer(out, mfav1alpha1.SidecarContainer)
+		sidecar := sidecarOf(out)
 		document := argument(sidecar, "--probes")
 		if document == "" {
 			return
@@ -202,9 +202,9 @@ func TestInjectedProbesAreReadByTheSidecar(t *testing.T) {
 	}
 }
 
-func initContainer(pod *corev1.Pod, name string) *corev1.Container {
+func sidecarOf(pod *corev1.Pod) *corev1.Container {
 	for i := range pod.Spec.InitContainers {
-		if pod.Spec.InitContainers[i].Name == name {
+		if pod.Spec.InitContainers[i].Name == mfav1alpha1.SidecarContainer {
 			return &pod.Spec.InitContainers[i]
 		}
 	}

@@ -14,22 +14,9 @@ func isTCP(p corev1.ContainerPort) bool {
 	return cmp.Or(p.Protocol, corev1.ProtocolTCP) == corev1.ProtocolTCP
 }
 
-// appPort resolves the policy's app.port in the pod. A name may be the sidecar's
-// already; then the sidecar knows the number.
+// appPort resolves the policy's app.port in the pod.
 func (s Settings) appPort(pod *corev1.Pod, before *found) (int32, error) {
-	var numbers []int32
-	for _, c := range running(pod) {
-		for _, p := range c.Ports {
-			if isTCP(p) && (p.Name == s.App.Name && p.Name != "" || s.App.Name == "" && p.ContainerPort == s.App.Number) {
-				numbers = append(numbers, p.ContainerPort)
-			}
-		}
-	}
-	if before != nil && slices.Contains(before.names, s.App.Name) && declares(pod, before.app) {
-		numbers = append(numbers, before.app)
-	}
-	slices.Sort(numbers)
-	numbers = slices.Compact(numbers)
+	numbers := s.appPorts(pod, before)
 	switch {
 	case len(numbers) == 0 && s.App.Name != "":
 		return 0, s.refuse("no container declares a TCP port named %s; add it to ports of the app's container, or change spec.app.port", s.App.Name)
@@ -41,9 +28,34 @@ func (s Settings) appPort(pod *corev1.Pod, before *found) (int32, error) {
 	case isOurs(numbers[0]):
 		return 0, s.refuse("the app's port %d is the sidecar's own; have the app listen on another", numbers[0])
 	case before != nil && before.app != numbers[0]:
-		return 0, s.refuseContainer(mfav1alpha1.SidecarContainer, "its args differ")
+		return 0, s.refuseContainer(mfav1alpha1.SidecarContainer, "field args differs")
 	}
 	return numbers[0], nil
+}
+
+// appPorts returns the numbers by which the pod declares the policy's app.port. A name
+// may be the sidecar's already; then the sidecar knows the number.
+func (s Settings) appPorts(pod *corev1.Pod, before *found) []int32 {
+	var numbers []int32
+	for _, c := range running(pod) {
+		for _, p := range c.Ports {
+			if s.isApp(p) {
+				numbers = append(numbers, p.ContainerPort)
+			}
+		}
+	}
+	if before != nil && slices.Contains(before.names, s.App.Name) && declares(pod, before.app) {
+		numbers = append(numbers, before.app)
+	}
+	slices.Sort(numbers)
+	return slices.Compact(numbers)
+}
+
+func (s Settings) isApp(p corev1.ContainerPort) bool {
+	if s.App.Name != "" {
+		return isTCP(p) && p.Name == s.App.Name
+	}
+	return isTCP(p) && p.ContainerPort == s.App.Number
 }
 
 func declares(pod *corev1.Pod, number int32) bool {

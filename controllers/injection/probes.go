@@ -143,7 +143,7 @@ func (s Settings) takeProbes(pod *corev1.Pod, app int32, before *found) (taken, 
 		return cmp.Or(strings.Compare(a.Container, b.Container), strings.Compare(a.Kind, b.Kind))
 	})
 	if before != nil && slices.ContainsFunc(before.probes, func(p carried) bool { return t.find(p.Container, p.Kind) == nil }) {
-		return taken{}, s.refuseContainer(mfav1alpha1.SidecarContainer, "its args differ")
+		return taken{}, s.refuseContainer(mfav1alpha1.SidecarContainer, "field args differs")
 	}
 	if len(t.probes) > maxProbes || len(encodeProbes(t.probes)) > maxDocument {
 		return taken{}, s.refuse("it has more probes of the app's port than the sidecar can take over; use exec probes, or capture: Port")
@@ -193,7 +193,7 @@ func (s Settings) kept(c *corev1.Container, p place, before *found) (*carried, e
 	}
 	probe := before.find(c.Name, p.kind)
 	if probe == nil || p.hook != (probe.Token != "") || p.hook && probe.Token != s.hookToken(c.Name, p.kind) {
-		return nil, s.refuseContainer(mfav1alpha1.SidecarContainer, "its args differ")
+		return nil, s.refuseContainer(mfav1alpha1.SidecarContainer, "field args differs")
 	}
 	get := (*p.http).DeepCopy()
 	if get.Protocol != nil && *get.Protocol == corev1.HTTPProtocolHTTP1 {

@@ -23,34 +23,57 @@ import (
 // FuzzInject makes a valid pod of each seed. What comes out is valid, comes out again
 // unchanged, and has lost nothing that was the pod's own.
 func FuzzInject(f *testing.F) {
-	for seed := range uint64(400) {
+	for seed := range uint64(20) {
 		f.Add(seed, seed*7919)
 	}
-	f.Fuzz(func(t *testing.T, a, b uint64) {
-		r := rand.New(rand.NewPCG(a, b)) //nolint:gosec // pods, not secrets
-		pod := randomPod(r)
-		s := settings(pick(r, captures...))
-		s.App = pick(r, policy.Port{Number: 8080}, policy.Port{Name: "http"}, policy.Port{Name: "web"})
-		out := pod.DeepCopy()
-		if err := injection.Inject(out, s); err != nil {
-			if _, refusal := errors.AsType[*injection.Refusal](err); !refusal {
-				t.Fatalf("Inject: %v", err)
-			}
-			if !equality.Semantic.DeepEqual(pod, out) {
-				t.Error("a refused pod was changed")
-			}
-			return
+	f.Fuzz(func(t *testing.T, a, b uint64) { injectRandom(t, a, b) })
+}
+
+func TestInjectRandomPods(t *testing.T) {
+	const pods = 2000
+	injected := map[mfav1alpha1.Capture]int{}
+	for seed := range uint64(pods) {
+		if capture, ok := injectRandom(t, seed, 1); ok {
+			injected[capture]++
 		}
-		checkPod(t, out, s)
-		checkNothingLost(t, pod, out, s)
-		again := out.DeepCopy()
-		if err := injection.Inject(again, s); err != nil {
-			t.Fatalf("second Inject: %v", err)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
 		}
-		if !equality.Semantic.DeepEqual(out, again) {
-			t.Errorf("the second call changed the pod:\n%s", cmp.Diff(out, again))
+	}
+	for _, capture := range captures {
+		if injected[capture] < pods/20 {
+			t.Errorf("%d of %d pods were injected by %s; the test shows too little", injected[capture], pods, capture)
 		}
-	})
+	}
+}
+
+// injectRandom reports whether the pod of these seeds was injected, and how.
+func injectRandom(t *testing.T, a, b uint64) (mfav1alpha1.Capture, bool) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(a, b))
+	pod := randomPod(r)
+	s := settings(pick(r, captures...))
+	s.App = pick(r, policy.Port{Number: 8080}, policy.Port{Name: "http"}, policy.Port{Name: "web"})
+	out := pod.DeepCopy()
+	if err := injection.Inject(out, s); err != nil {
+		if _, refusal := errors.AsType[*injection.Refusal](err); !refusal {
+			t.Fatalf("Inject: %v", err)
+		}
+		if !equality.Semantic.DeepEqual(pod, out) {
+			t.Error("a refused pod was changed")
+		}
+		return s.Capture, false
+	}
+	checkPod(t, out, s)
+	checkNothingLost(t, pod, out, s)
+	again := out.DeepCopy()
+	if err := injection.Inject(again, s); err != nil {
+		t.Fatalf("second Inject: %v", err)
+	}
+	if !equality.Semantic.DeepEqual(out, again) {
+		t.Errorf("the second call changed the pod:\n%s", cmp.Diff(out, again))
+	}
+	return s.Capture, true
 }
 
 func pick[T any](r *rand.Rand, values ...T) T { return values[r.IntN(len(values))] }
@@ -155,7 +178,7 @@ func checkPod(t *testing.T, pod *corev1.Pod, s injection.Settings) {
 		}
 		volumes[v.Name] = true
 	}
-	app := strings.TrimPrefix(argument(initContainer(pod, mfav1alpha1.SidecarContainer), "--app"), "http://127.0.0.1:")
+	app := strings.TrimPrefix(argument(sidecarOf(pod), "--app"), "http://127.0.0.1:")
 	seen := map[string]bool{}
 	for _, c := range allContainers(pod) {
 		if seen[c.Name] {
@@ -172,7 +195,7 @@ func checkPod(t *testing.T, pod *corev1.Pod, s injection.Settings) {
 		}
 		checkPorts(t, &c, s, app)
 	}
-	if document := argument(initContainer(pod, mfav1alpha1.SidecarContainer), "--probes"); document != "" {
+	if document := argument(sidecarOf(pod), "--probes"); document != "" {
 		if _, err := probe.Decode([]byte(document)); err != nil {
 			t.Errorf("the sidecar does not read its probes: %v", err)
 		}
@@ -185,10 +208,12 @@ func checkPorts(t *testing.T, c *corev1.Container, s injection.Settings, app str
 	t.Helper()
 	declared := map[string]int32{}
 	for _, p := range c.Ports {
-		if _, twice := declared[p.Name]; twice && p.Name != "" {
+		if _, twice := declared[p.Name]; twice {
 			t.Errorf("container %s declares %s twice", c.Name, p.Name)
 		}
-		declared[p.Name] = p.ContainerPort
+		if p.Name != "" {
+			declared[p.Name] = p.ContainerPort
+		}
 		around := fmt.Sprint(p.ContainerPort) == app && p.Protocol != corev1.ProtocolUDP && (p.Name != "" || p.HostPort != 0)
 		ends := c.RestartPolicy == nil && strings.HasPrefix(c.Name, "init-")
 		if around && s.Capture == mfav1alpha1.CapturePort && !ends {

@@ -65,7 +65,7 @@ func TestInjectRefuses(t *testing.T) {
 
 		{"a container with the sidecar's name", func(p *corev1.Pod) { p.Spec.Containers[0].Name = "sallyport" }, "the name is reserved"},
 		{"a container with the redirect's name", func(p *corev1.Pod) { p.Spec.Containers[0].Name = "sallyport-redirect" }, "the name is reserved"},
-		{"an init container with the sidecar's name", func(p *corev1.Pod) { p.Spec.InitContainers[0].Name = "sallyport" }, "its args differ"},
+		{"an init container with the sidecar's name", func(p *corev1.Pod) { p.Spec.InitContainers[0].Name = "sallyport" }, "field args differs"},
 		{"an init container with the redirect's name", func(p *corev1.Pod) { p.Spec.InitContainers[0].Name = "sallyport-redirect" }, "the sidecar is missing"},
 		{"a volume with our name", func(p *corev1.Pod) { p.Spec.Volumes = []corev1.Volume{{Name: "sallyport"}} }, "reserved"},
 		{"a volume with our other name", func(p *corev1.Pod) { p.Spec.Volumes = []corev1.Volume{{Name: "sallyport-no-token"}} }, "reserved"},
@@ -134,30 +134,30 @@ func refused(t *testing.T, mutate func(*corev1.Pod), s injection.Settings, want 
 
 func TestInjectRefusesWhatWasChangedSince(t *testing.T) {
 	sidecar := func(change func(*corev1.Container)) func(*corev1.Pod) {
-		return func(p *corev1.Pod) { change(initContainer(p, mfav1alpha1.SidecarContainer)) }
+		return func(p *corev1.Pod) { change(sidecarOf(p)) }
 	}
 	for _, c := range []struct {
 		name   string
 		change func(*corev1.Pod)
 		want   string
 	}{
-		{"another image", sidecar(func(c *corev1.Container) { c.Image += "-mine" }), "its image differs"},
-		{"a command", sidecar(func(c *corev1.Container) { c.Command = []string{"sleep"} }), "its command differs"},
-		{"an argument more", sidecar(func(c *corev1.Container) { c.Args = append(c.Args, "--insecure-cookies") }), "its args differs"},
-		{"another policy", sidecar(func(c *corev1.Container) { c.Args[1] = "acme/lax" }), "its args differs"},
+		{"another image", sidecar(func(c *corev1.Container) { c.Image += "-mine" }), "field image differs"},
+		{"a command", sidecar(func(c *corev1.Container) { c.Command = []string{"sleep"} }), "field command differs"},
+		{"an argument more", sidecar(func(c *corev1.Container) { c.Args = append(c.Args, "--insecure-cookies") }), "field args differs"},
+		{"another policy", sidecar(func(c *corev1.Container) { c.Args[1] = "acme/lax" }), "field args differs"},
 		{"another app", sidecar(func(c *corev1.Container) { c.Args[3] = "http://127.0.0.1:9999" }), ""},
-		{"an app elsewhere", sidecar(func(c *corev1.Container) { c.Args[3] = "http://192.0.2.1:8080" }), "its args differ"},
-		{"no arguments", sidecar(func(c *corev1.Container) { c.Args = nil }), "its args differ"},
-		{"an environment variable", sidecar(func(c *corev1.Container) { c.Env = append(c.Env, corev1.EnvVar{Name: "SSL_CERT_FILE"}) }), "its env differs"},
+		{"an app elsewhere", sidecar(func(c *corev1.Container) { c.Args[3] = "http://192.0.2.1:8080" }), "field args differs"},
+		{"no arguments", sidecar(func(c *corev1.Container) { c.Args = nil }), "field args differs"},
+		{"an environment variable", sidecar(func(c *corev1.Container) { c.Env = append(c.Env, corev1.EnvVar{Name: "SSL_CERT_FILE"}) }), "field env differs"},
 		{"a port", sidecar(func(c *corev1.Container) { c.Ports[0].ContainerPort = 8080 }), ""},
-		{"no restart", sidecar(func(c *corev1.Container) { c.RestartPolicy = nil }), "its restartPolicy differs"},
-		{"fewer resources", sidecar(func(c *corev1.Container) { c.Resources.Limits[corev1.ResourceMemory] = *quantity("1Mi") }), "its resources differs"},
-		{"another user", sidecar(func(c *corev1.Container) { c.SecurityContext.RunAsUser = new(int64(0)) }), "its securityContext differs"},
-		{"a mount", sidecar(func(c *corev1.Container) { c.VolumeMounts = c.VolumeMounts[:1] }), "its volumeMounts differs"},
-		{"a hook", sidecar(func(c *corev1.Container) { c.Lifecycle = new(corev1.Lifecycle) }), "its manifest differs"},
-		{"a probe", sidecar(func(c *corev1.Container) { c.ReadinessProbe = nil }), "its manifest differs"},
+		{"no restart", sidecar(func(c *corev1.Container) { c.RestartPolicy = nil }), "field restartPolicy differs"},
+		{"fewer resources", sidecar(func(c *corev1.Container) { c.Resources.Limits[corev1.ResourceMemory] = *quantity("1Mi") }), "field resources differs"},
+		{"another user", sidecar(func(c *corev1.Container) { c.SecurityContext.RunAsUser = new(int64(0)) }), "field securityContext differs"},
+		{"a mount", sidecar(func(c *corev1.Container) { c.VolumeMounts = c.VolumeMounts[:1] }), "field volumeMounts differs"},
+		{"a hook", sidecar(func(c *corev1.Container) { c.Lifecycle = new(corev1.Lifecycle) }), "field manifest differs"},
+		{"a probe", sidecar(func(c *corev1.Container) { c.ReadinessProbe = nil }), "field manifest differs"},
 		{"a sidecar twice", func(p *corev1.Pod) {
-			p.Spec.InitContainers = append(p.Spec.InitContainers, *initContainer(p, mfav1alpha1.SidecarContainer))
+			p.Spec.InitContainers = append(p.Spec.InitContainers, *sidecarOf(p))
 		}, "twice"},
 		{"a missing volume", func(p *corev1.Pod) { p.Spec.Volumes = p.Spec.Volumes[1:] }, "volume sallyport is missing"},
 		{"another Secret", func(p *corev1.Pod) { p.Spec.Volumes[0].Projected.Sources[0].Secret.Name = "mine" }, "volume sallyport is missing or differs"},
@@ -204,7 +204,7 @@ func TestInjectRefusesAnOlderInjection(t *testing.T) {
 func TestInjectRefusesForgedProbes(t *testing.T) {
 	probes := func(document string) func(*corev1.Pod) {
 		return func(p *corev1.Pod) {
-			c := initContainer(p, mfav1alpha1.SidecarContainer)
+			c := sidecarOf(p)
 			c.Args[len(c.Args)-1] = document
 		}
 	}

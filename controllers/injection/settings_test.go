@@ -1,8 +1,11 @@
 package injection_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -95,9 +98,9 @@ func TestInjectedBelievesContainersAndAnnotationsTogether(t *testing.T) {
 		{"no revision", func(p *corev1.Pod) { delete(p.Annotations, mfav1alpha1.RevisionAnnotation) }},
 		{"another policy's annotation", func(p *corev1.Pod) { p.Annotations[mfav1alpha1.PolicyAnnotation] = "lax" }},
 		{"no containers", func(p *corev1.Pod) { p.Spec.InitContainers = nil }},
-		{"a container that ends", func(p *corev1.Pod) { initContainer(p, mfav1alpha1.SidecarContainer).RestartPolicy = nil }},
-		{"a container without arguments", func(p *corev1.Pod) { initContainer(p, mfav1alpha1.SidecarContainer).Args = nil }},
-		{"a container of another namespace", func(p *corev1.Pod) { initContainer(p, mfav1alpha1.SidecarContainer).Args[1] = "other/portal" }},
+		{"a container that ends", func(p *corev1.Pod) { sidecarOf(p).RestartPolicy = nil }},
+		{"a container without arguments", func(p *corev1.Pod) { sidecarOf(p).Args = nil }},
+		{"a container of another namespace", func(p *corev1.Pod) { sidecarOf(p).Args[1] = "other/portal" }},
 		{"a container that is none of init", func(p *corev1.Pod) {
 			p.Spec.Containers, p.Spec.InitContainers = p.Spec.InitContainers, nil
 		}},
@@ -149,7 +152,7 @@ func TestInjectCompletesWhatAnotherWebhookChanged(t *testing.T) {
 			if got, want := names(once), names(atOnce); got != want {
 				t.Errorf("init containers %s; want %s", got, want)
 			}
-			sidecar, want := initContainer(once, mfav1alpha1.SidecarContainer), initContainer(atOnce, mfav1alpha1.SidecarContainer)
+			sidecar, want := sidecarOf(once), sidecarOf(atOnce)
 			if len(sidecar.Ports) != len(want.Ports) || argument(sidecar, "--probes") != argument(want, "--probes") {
 				t.Errorf("the sidecar took over %v %s; want %v %s", sidecar.Ports, argument(sidecar, "--probes"), want.Ports, argument(want, "--probes"))
 			}
@@ -163,4 +166,77 @@ func names(pod *corev1.Pod) string {
 		all += c.Name + " "
 	}
 	return all
+}
+
+// The API server and its plugins write into the injected containers before the webhook
+// is called again; that is no reason to refuse.
+func TestInjectToleratesWhatTheAPIServerAdds(t *testing.T) {
+	for _, capture := range captures {
+		t.Run(mode(capture), func(t *testing.T) {
+			pod := base()
+			if err := injection.Inject(pod, settings(capture)); err != nil {
+				t.Fatal(err)
+			}
+			for i := range pod.Spec.InitContainers {
+				c := &pod.Spec.InitContainers[i]
+				c.ImagePullPolicy = corev1.PullAlways
+				c.ResizePolicy = []corev1.ContainerResizePolicy{{ResourceName: corev1.ResourceCPU, RestartPolicy: corev1.NotRequired}}
+				if c.Resources.Limits == nil {
+					c.Resources.Limits = corev1.ResourceList{}
+				}
+				c.Resources.Limits[corev1.ResourceCPU] = *quantity("1")
+				for _, get := range httpGets(c) {
+					get.Protocol = new(corev1.HTTPProtocolHTTP1)
+				}
+			}
+			before := pod.DeepCopy()
+			if err := injection.Inject(pod, settings(capture)); err != nil {
+				t.Fatal(err)
+			}
+			for i := range before.Spec.InitContainers { // the default of an alpha feature comes back by itself
+				for _, get := range httpGets(&before.Spec.InitContainers[i]) {
+					get.Protocol = nil
+				}
+			}
+			if diff := cmp.Diff(before, pod); diff != "" {
+				t.Errorf("the pod changed:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestARewrittenProbeKeepsTheDefaultProtocol(t *testing.T) {
+	pod := base()
+	if err := injection.Inject(pod, settings(mfav1alpha1.CaptureRedirect)); err != nil {
+		t.Fatal(err)
+	}
+	pod.Spec.Containers[0].ReadinessProbe.HTTPGet.Protocol = new(corev1.HTTPProtocolHTTP1)
+	pod.Spec.Containers[0].ReadinessProbe.TimeoutSeconds = 1
+	if err := injection.Inject(pod, settings(mfav1alpha1.CaptureRedirect)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestProbesThatTheSidecarCannotMakeAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*corev1.HTTPGetAction)
+	}{
+		{"over HTTP/2 without TLS", func(g *corev1.HTTPGetAction) { g.Protocol = new(corev1.HTTPProtocolHTTP2) }},
+		{"with a path without end", func(g *corev1.HTTPGetAction) { g.Path = "/" + strings.Repeat("a", 8<<10) }},
+		{"with headers without end", func(g *corev1.HTTPGetAction) {
+			g.HTTPHeaders = slices.Repeat([]corev1.HTTPHeader{{Name: "X-A", Value: "a"}}, 65)
+		}},
+		{"with more than an argument holds", func(g *corev1.HTTPGetAction) {
+			g.HTTPHeaders = slices.Repeat([]corev1.HTTPHeader{{Name: "X-A", Value: strings.Repeat("a", 4<<10)}}, 20)
+		}},
+		{"with a value that is no header's", func(g *corev1.HTTPGetAction) {
+			g.HTTPHeaders = []corev1.HTTPHeader{{Name: "X-A", Value: "a\r\nX-B: b"}}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			refused(t, func(p *corev1.Pod) { c.change(p.Spec.Containers[0].ReadinessProbe.HTTPGet) },
+				settings(mfav1alpha1.CaptureRedirect), "capture: Port")
+		})
+	}
 }

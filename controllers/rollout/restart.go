@@ -58,7 +58,8 @@ type Restarter struct {
 	// Client writes.
 	Client client.Client
 	// Reader reads past the cache: what a cache shows may be older than the last
-	// restart. Nil means Client, which must not be a caching one then.
+	// restart, which would then look undone. Nil means Client, which must not be a
+	// caching one then.
 	Reader client.Reader
 	// Clock tells the time.
 	Clock func() time.Time

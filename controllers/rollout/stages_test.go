@@ -54,7 +54,7 @@ func oneAfterTheOther(s *stage) {
 		if f.Manager != mfav1alpha1.FieldManager {
 			continue
 		}
-		if owned := string(f.FieldsV1.Raw); strings.Count(owned, "f:") != 5 || !strings.Contains(owned, mfav1alpha1.RestartedAnnotation) {
+		if owned := f.FieldsV1.GetRawString(); strings.Count(owned, "f:") != 5 || !strings.Contains(owned, mfav1alpha1.RestartedAnnotation) {
 			s.Errorf("more than the annotation is owned: %s", owned)
 		}
 	}
@@ -111,7 +111,7 @@ func leftToPeople(s *stage) {
 		"an unknown owner":                      {podOf("a", "argoproj.io/v1alpha1 Rollout r"), "rollout.argoproj.io/r", []string{"by its own tool"}},
 		"an owner that was made anew":           {podOf("a", "apps/v1 StatefulSet replaced", "name", "replaced"), "statefulset/replaced", nil},
 	} {
-		s.T.Log(name)
+		s.Log(name)
 		s.expect(s.step([]corev1.Pod{tc.pod}), nil, nil, []string{tc.waiting}, tc.says...)
 	}
 	for name, w := range workloads {
@@ -227,7 +227,7 @@ func neverCreated(s *stage) {
 		"deleted":   func(o client.Object) { s.must(s.client.Delete(s.Context(), o)) },
 		"made anew": func(o client.Object) { s.must(s.client.Delete(s.Context(), o)); s.deployment("a") },
 	} {
-		s.T.Log(name)
+		s.Log(name)
 		a := s.deployment("a")
 		s.restarter = s.fresh(interceptor.NewClient(s.client, interceptor.Funcs{
 			Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {

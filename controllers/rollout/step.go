@@ -202,8 +202,8 @@ func (s *step) start(ctx context.Context) error {
 		case ownedByOthers(err):
 			s.leave(c.String(), c.pods)
 			s.say("Somebody else owns the annotation %s of %s, so it is not restarted.", mfav1alpha1.RestartedAnnotation, c)
-		case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
-			s.waiting = append(s.waiting, c.String()) // deleted or made anew since it was read
+		case gone(err):
+			s.waiting = append(s.waiting, c.String())
 		default:
 			return fmt.Errorf("restart %s of %s: %w", c, s.plan.Policy.Namespace, err)
 		}
@@ -285,11 +285,21 @@ func (s *step) isCandidate(o owner) bool {
 // ownedByOthers reports whether the API server refused because another manager owns
 // the field, and not because the workload is another one by now.
 func ownedByOthers(err error) bool {
+	return apierrors.IsConflict(err) && hasCause(err, func(c metav1.StatusCause) bool {
+		return c.Type == metav1.CauseTypeFieldManagerConflict
+	})
+}
+
+// gone reports whether the API server refused because the workload was deleted since
+// it was read (a conflict), or made anew (its UID then being invalid).
+func gone(err error) bool {
+	return apierrors.IsNotFound(err) || apierrors.IsConflict(err) ||
+		(apierrors.IsInvalid(err) && hasCause(err, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" }))
+}
+
+func hasCause(err error, is func(metav1.StatusCause) bool) bool {
 	status, ok := errors.AsType[*apierrors.StatusError](err)
-	return ok && apierrors.IsConflict(err) && status.ErrStatus.Details != nil &&
-		slices.ContainsFunc(status.ErrStatus.Details.Causes, func(c metav1.StatusCause) bool {
-			return c.Type == metav1.CauseTypeFieldManagerConflict
-		})
+	return ok && status.ErrStatus.Details != nil && slices.ContainsFunc(status.ErrStatus.Details.Causes, is)
 }
 
 func because(why string) string {

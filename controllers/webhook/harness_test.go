@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -146,11 +147,15 @@ func start(t *testing.T, namespace string, change func(*certs.Options)) *replica
 	cluster(t)
 	port := freePort(t)
 	r := &replica{address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), registry: prometheus.NewRegistry()}
-	hooks := ctrlwebhook.Options{Host: "127.0.0.1", Port: port}
+	// The options are read when the server starts; by then there is a keeper.
+	hooks := ctrlwebhook.NewServer(ctrlwebhook.Options{
+		Host: "127.0.0.1", Port: port, TLSOpts: []func(*tls.Config){func(c *tls.Config) { r.keeper.Configure(c) }},
+	})
 	mgr, err := ctrl.NewManager(server.Config, ctrl.Options{
 		Scheme:                 apiserver.Scheme(),
 		Metrics:                metricsserver.Options{BindAddress: "0"},
 		HealthProbeBindAddress: "0",
+		WebhookServer:          hooks,
 	})
 	must(t, err)
 	options := certs.Options{
@@ -162,12 +167,9 @@ func start(t *testing.T, namespace string, change func(*certs.Options)) *replica
 	}
 	r.keeper, err = certs.NewKeeper(mgr, options)
 	must(t, err)
-	hooks.TLSOpts = append(hooks.TLSOpts, r.keeper.Configure)
-	hookServer := ctrlwebhook.NewServer(hooks)
-	must(t, mgr.Add(hookServer))
 	defaulter, err := webhook.New(mgr.GetCache(), injection.Operator{Image: image, Version: "v1"}, time.Now, r.registry)
 	must(t, err)
-	must(t, defaulter.SetupWithManager(serving{mgr, hookServer}))
+	must(t, defaulter.SetupWithManager(mgr))
 
 	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // it ends when stop is called, or at the cleanup
 	done := make(chan error, 1)
@@ -183,15 +185,6 @@ func start(t *testing.T, namespace string, change func(*certs.Options)) *replica
 	eventually(t, "the replica is ready", func() bool { return check(request(t)) == nil })
 	return r
 }
-
-// serving is a manager with this webhook server: the certificates are made with the
-// manager, and the server with the certificates.
-type serving struct {
-	ctrl.Manager
-	hooks ctrlwebhook.Server
-}
-
-func (s serving) GetWebhookServer() ctrlwebhook.Server { return s.hooks }
 
 // count is how many pods the replica has answered for, by result.
 func (r *replica) count(t *testing.T, result string) int {

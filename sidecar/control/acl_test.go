@@ -150,7 +150,7 @@ func TestConfinedUserCanDoNothingElse(t *testing.T) {
 			t.Errorf("%v: %v, want NOPERM", command, err)
 		}
 	}
-	if _, err := channel(t, admin).Published(t.Context(), "portal"); err != nil {
+	if _, _, err := channel(t, admin).Published(t.Context(), "portal"); err != nil {
 		t.Errorf("the record is gone: %v", err)
 	}
 	if err := channel(t, client).Publish(t.Context(), record("portal", generation(6))); err == nil {

@@ -18,12 +18,12 @@ func TestPublishedIsWhatWasPublished(t *testing.T) {
 	t.Parallel()
 	client := redistest.Server(t).Client()
 	c := channel(t, client)
-	if _, err := c.Published(t.Context(), "portal"); !errors.Is(err, control.ErrNotPublished) {
+	if _, _, err := c.Published(t.Context(), "portal"); !errors.Is(err, control.ErrNotPublished) {
 		t.Errorf("before: %v, want ErrNotPublished", err)
 	}
 	want := record("portal")
 	publish(t, c, want)
-	got, err := c.Published(t.Context(), "portal")
+	got, _, err := c.Published(t.Context(), "portal")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestPublishedIsWhatWasPublished(t *testing.T) {
 	if err := c.Withdraw(t.Context(), "portal"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Published(t.Context(), "portal"); !errors.Is(err, control.ErrNotPublished) {
+	if _, _, err := c.Published(t.Context(), "portal"); !errors.Is(err, control.ErrNotPublished) {
 		t.Errorf("once withdrawn: %v, want ErrNotPublished", err)
 	}
 }
@@ -84,7 +84,7 @@ func TestPublishReplacesOnlyWhatIsOlderOrNoRecord(t *testing.T) {
 			if tc.want != nil {
 				want = record("portal")
 			}
-			got, err := c.Published(t.Context(), "portal")
+			got, _, err := c.Published(t.Context(), "portal")
 			if diff := cmp.Diff(want, got); diff != "" || err != nil {
 				t.Errorf("%v, published (-want +got):\n%s", err, diff)
 			}
@@ -130,7 +130,7 @@ func TestConcurrentPublishersLeaveTheNewest(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if got, err := c.Published(t.Context(), "portal"); err != nil || got.Generation != 8 {
+	if got, _, err := c.Published(t.Context(), "portal"); err != nil || got.Generation != 8 {
 		t.Errorf("Published = %+v, %v; want generation 8", got, err)
 	}
 }
@@ -151,7 +151,7 @@ func TestPublishedTellsWhatIsNoRecord(t *testing.T) {
 		"another ring":    {sealed(t, ring(t, "acme-b", "1 primary"), record("portal")), policy.ErrBadMAC},
 	} {
 		client.Set(t.Context(), recordKey("portal"), tc.present, 0)
-		if r, err := c.Published(t.Context(), "portal"); !errors.Is(err, tc.want) || r != nil {
+		if r, _, err := c.Published(t.Context(), "portal"); !errors.Is(err, tc.want) || r != nil {
 			t.Errorf("%s: %+v, %v; want %v", name, r, err, tc.want)
 		}
 	}

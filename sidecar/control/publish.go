@@ -15,6 +15,10 @@ import (
 // ErrNotPublished means that there is no record of the policy.
 var ErrNotPublished = errors.New("the policy is not published")
 
+// ErrForeign means that what stands in the place of the policy's record is none that
+// a sidecar would obey. The cause is wrapped too.
+var ErrForeign = errors.New("what is published is not the policy's record")
+
 // attempts at a change while others change the same record.
 const attempts = 5
 
@@ -69,22 +73,30 @@ func (c *Channel) Publish(ctx context.Context, r *policy.Record) error {
 	return nil
 }
 
-// Published returns the policy's record as sidecars that start now would take it.
-// ErrNotPublished; policy.ErrBadMAC and its like where something else stands there.
-func (c *Channel) Published(ctx context.Context, policyName string) (*policy.Record, error) {
+// Published returns the policy's record as sidecars that start now would take it, and
+// whether it is sealed with the primary key: after a rotation it is not, until it is
+// published again. ErrNotPublished, ErrForeign, which Publish both mends.
+func (c *Channel) Published(ctx context.Context, policyName string) (r *policy.Record, current bool, err error) {
 	if err := c.check(policyName); err != nil {
-		return nil, fmt.Errorf("read what is published: %w", err)
+		return nil, false, fmt.Errorf("read what is published: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	sealed, err := c.fetch(ctx, c.client, policyName)
-	if err != nil {
-		return nil, err
+	switch {
+	case errors.Is(err, errGarbage):
+		return nil, false, fmt.Errorf("%w: %w", ErrForeign, err)
+	case err != nil:
+		return nil, false, err
+	case len(sealed) == 0:
+		return nil, false, ErrNotPublished
 	}
-	if len(sealed) == 0 {
-		return nil, ErrNotPublished
+	ring := c.ring.Load()
+	if r, err = c.open(ring, sealed, policyName); err != nil {
+		return nil, false, fmt.Errorf("%w: %w", ErrForeign, err)
 	}
-	return c.open(c.ring.Load(), sealed, policyName)
+	_, err = policy.Open(sealed, ring.Secrets(recordPurpose)[0], c.namespace)
+	return r, err == nil, nil
 }
 
 // Withdraw removes the policy's record. Sidecars that run keep what they have; one

@@ -42,7 +42,7 @@ func (s *Service) acceptTOTP(
 	if err := s.Store.CommitTOTP(ctx, u.Key, record.Generation, step, g); err != nil {
 		return fmt.Errorf("accept a code: %w", err)
 	}
-	if kid != s.Ring.Primary() {
+	if kid < s.Ring.Primary() {
 		s.reseal(ctx, u, record, seed)
 	}
 	return nil

@@ -62,7 +62,7 @@ func (s *Server) build(p *decree, keys []byte) (*door, error) {
 	})
 	keeper := session.NewKeeper(ring, s.Random)
 	d := &door{
-		realm: realm, managed: p.managed, epoch: epoch, rules: rules, store: store, source: source, mfa: domain, keeper: keeper, cookies: cookies,
+		realm: realm, managed: p.managed, epoch: epoch, ring: ring, rules: rules, store: store, source: source, mfa: domain, keeper: keeper, cookies: cookies,
 		answer:  &answerer{rules: rules, pages: renderer, cookies: cookies, log: s.Log},
 		stamp:   func(value string) string { return ring.Name("epoch", value) },
 		metrics: s.metrics, audit: s.audit, clock: s.Clock, log: s.Log, recheck: s.Recheck, latest: s.current.Load,

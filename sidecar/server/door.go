@@ -15,6 +15,7 @@ import (
 	"github.com/sallyport/sallyport/sidecar/mfa"
 	"github.com/sallyport/sallyport/sidecar/proxy"
 	"github.com/sallyport/sallyport/sidecar/redisstore"
+	"github.com/sallyport/sallyport/sidecar/seal"
 	"github.com/sallyport/sallyport/sidecar/session"
 	"github.com/sallyport/sallyport/sidecar/web"
 )
@@ -28,6 +29,7 @@ type door struct {
 	realm string
 	// managed doors were told the epoch of their store, or "" where it is not known.
 	managed bool
+	ring    *seal.Ring
 	epoch   string
 	rules   *policy.Rules
 	store   *redisstore.Store

@@ -154,6 +154,7 @@ func (s *Server) Run(ctx context.Context, traffic, ops net.Listener) error {
 	group.Go(func() error { return s.followPolicy(ctx) })
 	group.Go(func() error { return s.followKeys(ctx) })
 	group.Go(func() error { return s.watchStore(ctx) })
+	group.Go(func() error { return s.sweepKeys(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		s.drain(base, cut, front, back)

@@ -33,29 +33,43 @@ var levels = map[string]int{
 	"api/policy":            -1,
 	"sidecar/identity/wire": -1,
 
+	"api/v1alpha1": 0,
+
 	"sidecar/identity": 0,
+	"sidecar/probe":    0,
+	"sidecar/redirect": 0,
 	"sidecar/seal":     0,
 	"sidecar/totp":     0,
 
-	"sidecar/mfa":     1,
-	"sidecar/session": 1,
+	"controllers/admission": 1,
+	"controllers/certs":     1,
+	"controllers/injection": 1,
+	"controllers/selection": 1,
+	"sidecar/mfa":           1,
+	"sidecar/session":       1,
 
-	"sidecar/authz":      2,
-	"sidecar/control":    2,
-	"sidecar/policyfile": 2,
-	"sidecar/proxy":      2,
-	"sidecar/redisstore": 2,
-	"sidecar/upstream":   2,
-	"sidecar/web/pages":  2,
+	"controllers/guard":   2,
+	"controllers/rollout": 2,
+	"controllers/webhook": 2,
+	"sidecar/authz":       2,
+	"sidecar/control":     2,
+	"sidecar/policyfile":  2,
+	"sidecar/proxy":       2,
+	"sidecar/redisstore":  2,
+	"sidecar/upstream":    2,
+	"sidecar/web/pages":   2,
 
-	"sidecar/web": 3,
+	"controllers/keys": 3,
+	"sidecar/web":      3,
 
+	"controllers":          4,
 	"sidecar/server":       4,
 	"cmd/workspace/portal": 4,
 
-	"cmd/demo":      5,
-	"cmd/sidecar":   5,
-	"cmd/workspace": 5,
+	"cmd/controller": 5,
+	"cmd/demo":       5,
+	"cmd/sidecar":    5,
+	"cmd/workspace":  5,
 }
 
 // sideways are the imports within one level that the design allows.

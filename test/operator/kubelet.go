@@ -49,7 +49,7 @@ func (c *Cluster) RunSidecar(pod *corev1.Pod, app string) *Sidecar {
 	args = append(args, "--listen", traffic, "--ops-listen", ops, "--app", app, "--insecure-cookies")
 	p := &Process{
 		HealthURL: "http://" + ops, MetricsURL: "http://" + ops + "/metrics", t: c.t,
-		cmd: exec.Command(binary(c.t, "sidecar"), args...), done: make(chan struct{}), //nolint:noctx // it is stopped below
+		cmd: exec.Command(binary(c.t, "sidecar", !c.Plain), args...), done: make(chan struct{}), //nolint:noctx // it is stopped below
 	}
 	p.cmd.Env = append(os.Environ(), environment(pod, container)...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -62,6 +62,7 @@ func (c *Cluster) RunSidecar(pod *corev1.Pod, app string) *Sidecar {
 		c.t.Fatalf("start the sidecar of pod %s: %v", pod.Name, err)
 	}
 	go p.collect(out)
+	c.canary.listen("sidecar of pod "+pod.Name, p.Log)
 	c.t.Cleanup(func() {
 		p.Stop()
 		if c.t.Failed() {
@@ -178,7 +179,7 @@ func (c *Cluster) Running(pod *corev1.Pod) {
 func App(t testing.TB) string {
 	t.Helper()
 	address := "127.0.0.1:" + freePort(t)
-	cmd := exec.Command(binary(t, "workspace"), "--listen", address) //nolint:noctx // it is stopped below
+	cmd := exec.Command(binary(t, "workspace", true), "--listen", address) //nolint:noctx // it is stopped below
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start the app: %v", err)

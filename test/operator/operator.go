@@ -26,6 +26,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/sallyport/sallyport/sidecar/redisstore/redistest"
@@ -39,7 +40,7 @@ const (
 	Image = "registry.test/sallyport-sidecar:test"
 
 	// patience is how long anything here may take on a busy machine.
-	patience = 30 * time.Second
+	patience = 60 * time.Second
 )
 
 // Cluster is an API server and a Redis, with everything an operator needs.
@@ -47,10 +48,13 @@ type Cluster struct {
 	*apiserver.Server
 	// Redis of the operator.
 	Redis *redistest.Node
+	// Plain runs programs without the race detector: for figures, not for tests.
+	Plain bool
 
-	t          testing.TB
-	dir        string
-	kubeconfig string
+	t                 testing.TB
+	dir               string
+	kubeconfig, admin string
+	canary            *canary
 }
 
 // New starts an API server and a Redis, which end with the test.
@@ -59,22 +63,39 @@ func New(t testing.TB) *Cluster {
 	return On(t, apiserver.Start(t))
 }
 
-// On is a Cluster on an API server that runs already.
+// On is a Cluster on an API server that runs already, and that no other test uses
+// until this one has ended: then everything that operators react to is taken away.
 func On(t testing.TB, server *apiserver.Server) *Cluster {
 	t.Helper()
-	c := &Cluster{Server: server, Redis: redistest.Server(t), t: t, dir: t.TempDir()}
-	if err := c.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace}}); err != nil {
+	c := &Cluster{Server: server, Redis: redistest.Server(t), t: t, dir: t.TempDir(), canary: newCanary()}
+	if err := c.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace}}); client.IgnoreAlreadyExists(err) != nil {
 		t.Fatalf("create the operator's namespace: %v", err)
 	}
-	c.kubeconfig = c.Kubeconfig("operator", "system:masters")
+	c.grant()
+	c.admin = c.Kubeconfig("admin", "system:masters")
+	c.kubeconfig = c.Kubeconfig("system:serviceaccount:"+Namespace+":"+ServiceAccount,
+		"system:serviceaccounts", "system:serviceaccounts:"+Namespace)
 	c.write("redis/url", "redis://"+c.Redis.Addr)
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		c.listenForLeaks(ctx)
+		c.wipe(ctx)
+	})
+	c.watchSecrets()
 	return c
 }
 
-// Kubeconfig writes the kubeconfig of a user in a group, and returns its path.
-func (c *Cluster) Kubeconfig(user, group string) string {
+// For is the same cluster as a subtest uses it: what it starts ends with that.
+func (c *Cluster) For(t testing.TB) *Cluster {
+	other := *c
+	other.t = t
+	return &other
+}
+
+// Kubeconfig writes the kubeconfig of a user in some groups, and returns its path.
+func (c *Cluster) Kubeconfig(user string, groups ...string) string {
 	c.t.Helper()
-	added, err := c.Env.AddUser(envtest.User{Name: user, Groups: []string{group}}, nil)
+	added, err := c.Env.AddUser(envtest.User{Name: user, Groups: groups}, nil)
 	if err != nil {
 		c.t.Fatalf("add user %s: %v", user, err)
 	}
@@ -131,7 +152,7 @@ func (c *Cluster) Launch(flags ...string) *Process {
 	}, flags...)
 	p := &Process{
 		HealthURL: "http://127.0.0.1:" + health, MetricsURL: "http://127.0.0.1:" + metrics + "/metrics",
-		t: c.t, cmd: exec.Command(binary(c.t, "controller"), args...), done: make(chan struct{}), //nolint:noctx // it is stopped below
+		t: c.t, cmd: exec.Command(binary(c.t, "controller", !c.Plain), args...), done: make(chan struct{}), //nolint:noctx // it is stopped below
 	}
 	p.cmd.Env = append(os.Environ(), "KUBECONFIG="+c.kubeconfig)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -144,6 +165,7 @@ func (c *Cluster) Launch(flags ...string) *Process {
 		c.t.Fatalf("start the operator: %v", err)
 	}
 	go p.collect(out)
+	c.canary.listen("operator", p.Log)
 	c.t.Cleanup(func() {
 		p.Stop()
 		if c.t.Failed() {
@@ -171,6 +193,9 @@ func (p *Process) Log() string {
 	defer p.mu.Unlock()
 	return p.log.String()
 }
+
+// PID of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // AwaitReady waits until /readyz says so.
 func (p *Process) AwaitReady() {
@@ -200,7 +225,7 @@ func (p *Process) AwaitReady() {
 
 // Stop ends the process as a kubelet would.
 func (p *Process) Stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
 	select {
 	case <-p.done:
 	case <-time.After(20 * time.Second):
@@ -246,18 +271,24 @@ func freePort(t testing.TB) string {
 }
 
 // built are the programs of this module, built once for a test binary.
-var built sync.Map // name → func() (string, error)
+var built sync.Map // program → func() (string, error)
 
-// binary builds one of our programs with the race detector and returns its path.
-func binary(t testing.TB, name string) string {
+type program struct {
+	name string
+	race bool
+}
+
+// binary builds one of our programs, with the race detector or without, and returns
+// its path.
+func binary(t testing.TB, name string, race bool) string {
 	t.Helper()
-	build, _ := built.LoadOrStore(name, sync.OnceValues(func() (string, error) {
+	build, _ := built.LoadOrStore(program{name, race}, sync.OnceValues(func() (string, error) {
 		dir, err := os.MkdirTemp("", "sallyport-"+name)
 		if err != nil {
 			return "", err
 		}
 		path := filepath.Join(dir, name)
-		cmd := exec.Command("go", "build", "-race", "-o", path, "./cmd/"+name) //nolint:noctx // a build ends by itself
+		cmd := exec.Command("go", "build", "-race="+strconv.FormatBool(race), "-o", path, "./cmd/"+name) //nolint:noctx // a build ends by itself
 		cmd.Dir = root()
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return "", errors.Join(err, errors.New(string(out)))
