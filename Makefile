@@ -47,8 +47,8 @@ demo: ## Start app, sidecar and Redis on this machine (PORT=, OPS_PORT=, REDIS=r
 	@exec bin/demo $(if $(PORT),--port "$(PORT)") $(if $(OPS_PORT),--ops-port "$(OPS_PORT)") $(if $(REDIS),--redis "$(REDIS)")
 
 .PHONY: build
-build: ## Build bin/sidecar, bin/workspace and bin/demo
-	$(GO_BUILD) -o bin/ ./cmd/sidecar ./cmd/workspace ./cmd/demo
+build: ## Build bin/controller, bin/sidecar, bin/workspace and bin/demo
+	$(GO_BUILD) -o bin/ ./cmd/controller ./cmd/sidecar ./cmd/workspace ./cmd/demo
 
 .PHONY: image
 image: ## Build the sidecar's container image (CONTAINER=docker, IMAGE=sallyport)
@@ -115,7 +115,7 @@ generate: $(CONTROLLER_GEN) ## Write the deep copies of the API types
 
 .PHONY: test
 test: setup ## All there is: set-up, lint, vet, every test with the race detector
-	@failed=; for step in lint vet unit browser; do \
+	@failed=; for step in lint vet unit operator browser; do \
 	  echo "==> $$step"; $(MAKE) --no-print-directory $$step || failed="$$failed $$step"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "==> FAILED:$$failed"; exit 1; fi
@@ -137,9 +137,15 @@ vet: ## go vet
 	@go vet ./...
 
 .PHONY: unit
-unit: ## Every test but those in a browser
+unit: ## Every test but those of the whole operator and those in a browser
 	@eval "$$(test/setup/install --env)" && all="$$(go list ./...)" && \
-	  go test -race -timeout 6m $(TESTFLAGS) $$(grep -v /test/browser <<<"$$all")
+	  go test -race -timeout 8m $(TESTFLAGS) $$(grep -vE '/test/(browser|operator)$$' <<<"$$all")
+
+# One package at a time: each runs programs of its own, and shares two cores with nobody.
+.PHONY: operator
+operator: ## The tests of the operator as a process, against a real API server
+	@eval "$$(test/setup/install --env)" && \
+	  go test -race -timeout 12m $(TESTFLAGS) ./test/operator
 
 # After the others: a browser that shares two cores with them would be slow, and then flaky.
 .PHONY: browser

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -34,6 +35,10 @@ func (r *MFAPolicyReconciler) accept(ctx context.Context, p *pass) error {
 		p.fails(mfav1alpha1.ConditionAccepted, mfav1alpha1.ReasonInvalid, "%v", err)
 		return nil
 	}
+	if problem := p.incompatible(); problem != "" {
+		p.fails(mfav1alpha1.ConditionAccepted, mfav1alpha1.ReasonInvalid, "%s", problem)
+		return nil
+	}
 	resolved, problem, err := r.resolveKeySet(ctx, p.policy.Namespace, rules)
 	if err != nil || problem != "" {
 		if problem == "" {
@@ -45,6 +50,24 @@ func (r *MFAPolicyReconciler) accept(ctx context.Context, p *pass) error {
 	p.rules = resolved
 	p.holds(mfav1alpha1.ConditionAccepted, mfav1alpha1.ReasonAccepted, "The rules are valid")
 	return nil
+}
+
+// incompatible says what the API server could not see: a selector that selects
+// nothing by mistake, and policies that share enrolments but not the Redis that holds
+// them.
+func (p *pass) incompatible() string {
+	if _, err := metav1.LabelSelectorAsSelector(&p.policy.Spec.Selector); err != nil {
+		return fmt.Sprintf("spec.selector: %v", err)
+	}
+	for i := range p.siblings {
+		other := pass{policy: &p.siblings[i]}
+		if other.policy.Name != p.policy.Name && other.realm() == p.realm() &&
+			!equality.Semantic.DeepEqual(other.policy.Spec.Redis, p.policy.Spec.Redis) {
+			return fmt.Sprintf("spec.redis: policy %s has the same workspace, whose enrolments are in one Redis; name the same in both, "+
+				"or choose another spec.workspace", other.policy.Name)
+		}
+	}
+	return ""
 }
 
 // resolveKeySet puts the content of the Secret that names a key set in its place:

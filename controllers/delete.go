@@ -48,6 +48,7 @@ func (r *MFAPolicyReconciler) release(ctx context.Context, p *pass) error {
 		return fmt.Errorf("remove the finalizer: %w", err)
 	}
 	p.gone = true
+	r.Restarter.Forget(p.policy.UID)
 	r.channels.forget(client.ObjectKeyFromObject(p.policy))
 	return nil
 }

@@ -44,7 +44,7 @@ func (r *MFAPolicyReconciler) guardApp(ctx context.Context, p *pass) error {
 
 // surroundings gathers what leads to the policy's pods.
 func (r *MFAPolicyReconciler) surroundings(ctx context.Context, p *pass) (*guard.Input, error) {
-	in := &guard.Input{Policy: p.policy, Capture: p.policy.Status.Capture}
+	in := &guard.Input{Policy: p.policy, Capture: p.policy.Status.Capture, Others: p.others}
 	for _, o := range p.pods {
 		in.Pods = append(in.Pods, o.pod)
 	}
@@ -87,7 +87,7 @@ func (r *MFAPolicyReconciler) restrict(ctx context.Context, p *pass, in *guard.I
 	at := slices.IndexFunc(in.NetworkPolicies, func(n networkingv1.NetworkPolicy) bool { return n.Name == name })
 	wanted := r.NetworkPolicies && in.Capture == mfav1alpha1.CapturePort && in.AppPort != 0 && guard.MayRestrict(p.policy, others, in.Pods...)
 	if !wanted {
-		if at < 0 || in.NetworkPolicies[at].Labels[mfav1alpha1.ManagedByLabel] != mfav1alpha1.ManagedBy {
+		if at < 0 || !metav1.IsControlledBy(&in.NetworkPolicies[at], p.policy) {
 			return nil
 		}
 		ours := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: p.policy.Namespace, Name: name}}
@@ -96,8 +96,12 @@ func (r *MFAPolicyReconciler) restrict(ctx context.Context, p *pass, in *guard.I
 		}
 		return nil
 	}
+	if at >= 0 && !metav1.IsControlledBy(&in.NetworkPolicies[at], p.policy) {
+		return fmt.Errorf("NetworkPolicy %s is not the operator's; rename it, or run without --network-policies", name)
+	}
 	return r.applied.ensure(ctx, r.Client, ensured{
-		&networkingv1.NetworkPolicy{}, client.ObjectKey{Namespace: p.policy.Namespace, Name: name},
+		&networkingv1.NetworkPolicy{},
+		client.ObjectKey{Namespace: p.policy.Namespace, Name: name},
 		guard.NetworkPolicy(p.policy, []int32{in.AppPort}),
 	})
 }

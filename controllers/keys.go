@@ -81,6 +81,20 @@ func (k *Keys) Of(ctx context.Context, namespace string) (*NamespaceKeys, error)
 	}, nil
 }
 
+// HookKey is the key that tokens of lifecycle hooks are made with. It is the same on
+// every replica and never rotates, for the tokens stand in the pods.
+func (k *Keys) HookKey(ctx context.Context) ([]byte, error) {
+	ring, err := k.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := seal.Parse(ring.Document, "")
+	if err != nil {
+		return nil, fmt.Errorf("derive the key of lifecycle hooks: %w", err)
+	}
+	return []byte(parsed.Name("lifecycle-hook")), nil
+}
+
 func (k *Keys) load(ctx context.Context) (*keys.Ring, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -42,6 +42,8 @@ type pass struct {
 	published *policy.Record
 	// pods that the policy governs.
 	pods []observedPod
+	// others are the namespace's pods that no policy governs.
+	others []corev1.Pod
 
 	// purged means that the realm's enrolments were deleted in this pass.
 	purged bool

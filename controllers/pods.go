@@ -53,10 +53,8 @@ func (r *MFAPolicyReconciler) observePods(ctx context.Context, p *pass) error {
 	if err := r.Client.List(ctx, all, client.InNamespace(p.policy.Namespace)); err != nil {
 		return fmt.Errorf("list the pods of %s: %w", p.policy.Namespace, err)
 	}
-	governed, lost, err := r.divide(p, all.Items)
-	if err != nil {
-		return err
-	}
+	governed, lost := p.divide(all.Items)
+	p.others = besides(all.Items, p.siblings)
 	p.reportConflict(lost)
 	var beats map[types.UID]control.Heartbeat
 	var unheard error
@@ -77,7 +75,7 @@ func (r *MFAPolicyReconciler) observePods(ctx context.Context, p *pass) error {
 // divide returns the running pods that the policy governs, and those that it
 // selects and an older policy governs. A policy that is being deleted governs every
 // pod that still carries its sidecar.
-func (r *MFAPolicyReconciler) divide(p *pass, pods []corev1.Pod) (governed []corev1.Pod, lost []lostPod, err error) {
+func (p *pass) divide(pods []corev1.Pod) (governed []corev1.Pod, lost []lostPod) {
 	for _, pod := range pods {
 		if pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 			continue
@@ -89,10 +87,7 @@ func (r *MFAPolicyReconciler) divide(p *pass, pods []corev1.Pod) (governed []cor
 		if p.deleting() {
 			continue
 		}
-		covering, err := selection.Governing(p.siblings, labels.Set(pod.Labels))
-		if err != nil {
-			return nil, nil, err
-		}
+		covering := selection.Governing(p.siblings, labels.Set(pod.Labels))
 		at := slices.IndexFunc(covering, func(c *mfav1alpha1.MFAPolicy) bool { return c.Name == p.policy.Name })
 		switch {
 		case at == 0:
@@ -101,7 +96,15 @@ func (r *MFAPolicyReconciler) divide(p *pass, pods []corev1.Pod) (governed []cor
 			lost = append(lost, lostPod{pod.Name, covering[0].Name})
 		}
 	}
-	return governed, lost, nil
+	return governed, lost
+}
+
+// besides returns the running pods that no policy governs.
+func besides(pods []corev1.Pod, policies []mfav1alpha1.MFAPolicy) []corev1.Pod {
+	return slices.DeleteFunc(slices.Clone(pods), func(pod corev1.Pod) bool {
+		_, _, injected := injection.Injected(&pod)
+		return injected || pod.Status.Phase != corev1.PodRunning || len(selection.Governing(policies, labels.Set(pod.Labels))) > 0
+	})
 }
 
 // lostPod is a pod that an older policy governs.

@@ -24,18 +24,17 @@ func (r *MFAPolicyReconciler) rollOut(ctx context.Context, p *pass) error {
 			outdated = append(outdated, o.pod)
 		}
 	}
-	if len(outdated) == 0 {
-		return nil
-	}
-	p.soon(2 * time.Second)
 	progress, err := r.Restarter.Step(ctx, rollout.Plan{
 		Policy: p.policy, Want: p.settings.Revision(), Outdated: outdated, MaxAtOnce: 1,
 	})
 	if err != nil {
 		return err
 	}
-	if progress.Message != "" && p.policy.Status.Pods != nil {
-		p.policy.Status.Pods.Command = progress.Message
+	if len(outdated) > 0 || len(progress.InProgress) > 0 {
+		p.soon(2 * time.Second)
+	}
+	if p.policy.Status.Pods != nil {
+		p.policy.Status.Pods.Rollout = progress.Message
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ const (
 	// ConditionStoreReady says that Redis answers and is the one that held the
 	// enrolments.
 	// Reasons for True: StoreReady. For False: StoreUnreachable, StoreLost,
-	// StoreMisconfigured, SecretUnreadable.
+	// StoreMisconfigured, SecretUnreadable. For Unknown: NotChecked.
 	ConditionStoreReady ConditionType = "StoreReady"
 	// ConditionPublished says that the sidecars are told to obey this generation.
 	// Reasons for True: Published. For False: NotAccepted, StoreUnreachable.
@@ -42,7 +42,8 @@ const (
 	// Reasons for True: NoWayAround. For False: WayAround. For Unknown: NotChecked.
 	ConditionDirectAccessBlocked ConditionType = "DirectAccessBlocked"
 	// ConditionPodsProtected says that every running pod obeys the published rules.
-	// Reasons for True: AllProtected, NoPods. For False: PodsStale, PodsUnprotected.
+	// Reasons for True: AllProtected, NoPods. For False: PodsStale, PodsUnprotected,
+	// Deleting.
 	// For Unknown: StoreUnreachable.
 	ConditionPodsProtected ConditionType = "PodsProtected"
 )

@@ -69,6 +69,11 @@ type PodStatus struct {
 	// +kubebuilder:validation:MaxItems=10
 	// +optional
 	Attention []PodAttention `json:"attention,omitempty"`
+	// rollout says how far an automatic rollout is, and what it leaves to
+	// people. Empty where there is nothing to say.
+	// +kubebuilder:validation:MaxLength=32768
+	// +optional
+	Rollout string `json:"rollout,omitempty"`
 	// command brings all of them up to date. Empty where there is nothing to do.
 	// +kubebuilder:validation:MaxLength=32768
 	// +optional

@@ -117,7 +117,7 @@ func run(ctx context.Context, f *flags) error {
 	if err != nil {
 		return fmt.Errorf("find the cluster: %w; set KUBECONFIG, or run in a pod", err)
 	}
-	o, err := newOperator(ctx, f, config)
+	o, err := newOperator(f, config)
 	if err != nil {
 		return err
 	}

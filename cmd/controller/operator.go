@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -50,7 +51,7 @@ const (
 	// leaderLease is what replicas elect a leader by.
 	leaderLease = "sallyport-controller"
 	// certificateSecret holds the webhook's certificate.
-	certificateSecret = "sallyport-webhook-certificate" //nolint:gosec // a name
+	certificateSecret = "sallyport-webhook-cert"
 	// rotationEvery is how often a rotation of the keys is taken a step on.
 	rotationEvery = 5 * time.Second
 )
@@ -69,7 +70,7 @@ type certificates interface {
 	Checker(address string) healthz.Checker
 }
 
-func newOperator(ctx context.Context, f *flags, config *rest.Config) (*operator, error) {
+func newOperator(f *flags, config *rest.Config) (*operator, error) {
 	config.UserAgent = "sallyport-controller/" + version
 	// Priority and fairness at the API server bounds us; a second bound here would only
 	// make a flipped lever late.
@@ -97,10 +98,15 @@ func newOperator(ctx context.Context, f *flags, config *rest.Config) (*operator,
 	if serving, err = f.certificates(o.manager); err != nil {
 		return nil, err
 	}
-	if err := o.addInjector(f, serving, listen); err != nil {
+	master := &keys.Master{
+		Client: o.manager.GetClient(), Live: o.manager.GetAPIReader(), Namespace: f.namespace,
+		Random: rand.Reader, Clock: time.Now,
+	}
+	ring := controllers.NewKeys(master, o.manager.GetClient(), f.keyPrefix, time.Now)
+	if err := o.addInjector(f, serving, listen, ring); err != nil {
 		return nil, err
 	}
-	return o, o.addReconciler(f, serving)
+	return o, o.addReconciler(f, serving, ring)
 }
 
 // certificates are cert-manager's where its folder is named, else our own.
@@ -132,8 +138,17 @@ func (f *flags) injected() injection.Operator {
 }
 
 // addInjector has every replica serve admission.
-func (o *operator) addInjector(f *flags, serving certificates, listen address) error {
-	defaulter, err := webhook.New(o.manager.GetClient(), f.injected(), time.Now, metrics.Registry)
+func (o *operator) addInjector(f *flags, serving certificates, listen address, ring *controllers.Keys) error {
+	injected := func(ctx context.Context) injection.Operator {
+		operator := f.injected()
+		var err error
+		if operator.HookKey, err = ring.HookKey(ctx); err != nil {
+			// Without it only pods with hooks on the app's port are refused, and told so.
+			log.FromContext(ctx).Error(err, "Could not read the key of lifecycle hooks")
+		}
+		return operator
+	}
+	defaulter, err := webhook.New(o.manager.GetClient(), injected, time.Now, metrics.Registry)
 	if err != nil {
 		return err
 	}
@@ -150,11 +165,8 @@ func (o *operator) addInjector(f *flags, serving certificates, listen address) e
 	return nil
 }
 
-func (o *operator) addReconciler(f *flags, serving certificates) error {
+func (o *operator) addReconciler(f *flags, serving certificates, ring *controllers.Keys) error {
 	mgr := o.manager
-	master := &keys.Master{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: f.namespace, Random: rand.Reader, Clock: time.Now,
-	}
 	target := admission.Target{Namespace: f.namespace, Name: f.webhookService}
 	if f.webhookURL != "" {
 		target = admission.Target{URL: strings.TrimSuffix(f.webhookURL, "/") + admission.Path}
@@ -166,9 +178,9 @@ func (o *operator) addReconciler(f *flags, serving certificates) error {
 			RedisUsers: f.redisUsers, NetworkPolicies: f.networkPolicies, Resync: f.resync,
 		},
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("sallyport-controller"),
-		Certificates: serving, Keys: controllers.NewKeys(master, mgr.GetClient(), f.keyPrefix, time.Now), Stores: o.stores,
+		Certificates: serving, Keys: ring, Stores: o.stores,
 		Census:    controllers.NewCensus(f.keyPrefix, f.enrolmentCount, time.Now),
-		Restarter: &rollout.Restarter{Client: mgr.GetClient(), Clock: time.Now}, Clock: time.Now, Random: rand.Reader,
+		Restarter: &rollout.Restarter{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: time.Now}, Clock: time.Now, Random: rand.Reader,
 	}
 	rotated := make(chan event.GenericEvent)
 	everyone := handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {

@@ -102,9 +102,6 @@ func (k *Keeper) NeedLeaderElection() bool { return false }
 
 // Start keeps the certificate until ctx ends. A failure never ends it: what is served
 // stays good for weeks.
-//
-// +kubebuilder:rbac:groups="",namespace=system,resources=secrets,verbs=create
-// +kubebuilder:rbac:groups="",namespace=system,resources=secrets,resourceNames=sallyport-webhook-certificate,verbs=get;list;watch;update
 func (k *Keeper) Start(ctx context.Context) error {
 	log := logf.FromContext(ctx).WithName("certificates").WithValues("secret", k.options.Secret.String())
 	wake := make(chan struct{}, 1)

@@ -99,8 +99,8 @@ func selectorOf(s *metav1.LabelSelector) *metav1ac.LabelSelectorApplyConfigurati
 //
 // Another one stands in the way if it selects one of the policy's pods. Without any
 // pods to look at, it does so unless its selector and the policy's exclude each other.
-// NetworkPolicies of ours do not stand in each
-// other's way: else each would yield to the other, for ever.
+// NetworkPolicies of ours do not stand in each other's way: else each would yield to
+// the other, for ever.
 func MayRestrict(p *mfav1alpha1.MFAPolicy, others []networkingv1.NetworkPolicy, pods ...corev1.Pod) bool {
 	selector, err := metav1.LabelSelectorAsSelector(&p.Spec.Selector)
 	if err != nil {

@@ -205,6 +205,7 @@ func TestRestarter(t *testing.T) {
 		{"a policy whose rollout is manual restarts nothing", nothingByHand},
 		{"held, foreign and unknown workloads are left to people", leftToPeople},
 		{"a rollout that does not get on blocks others and is told", stuckBlocks},
+		{"a rollout counts as complete only when nothing is missing", unfinished},
 		{"a restart of an earlier process or revision blocks others", strangersBlock},
 		{"a new revision goes first to what hangs in the old one", newRevisionCures},
 		{"a workload that is not available for other reasons blocks nobody", othersRollouts},

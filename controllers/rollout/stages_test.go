@@ -139,6 +139,38 @@ func stuckBlocks(s *stage) {
 	s.expect(s.step(pods), []string{"deployment/a"}, []string{"statefulset/b"}, nil, "statefulset/b does not get on", "after 11 minutes")
 }
 
+func unfinished(s *stage) {
+	web, db, edge := s.deployment("web"), s.statefulSet("db"), s.daemonSet("edge")
+	for name, lack := range map[string]struct {
+		workload client.Object
+		status   func()
+	}{
+		"a Deployment with old pods": {web, func() { web.Status.Replicas = 3 }},
+		"a Deployment with too few new pods": {web, func() {
+			web.Status.UpdatedReplicas, web.Status.Replicas, web.Status.ReadyReplicas, web.Status.AvailableReplicas = 1, 1, 1, 1
+		}},
+		"a Deployment with unavailable pods":    {web, func() { web.Status.ReadyReplicas, web.Status.AvailableReplicas = 1, 1 }},
+		"a Deployment nobody has looked at yet": {web, func() { web.Status.ObservedGeneration-- }},
+		"a StatefulSet with old pods":           {db, func() { db.Status.UpdatedReplicas = 1 }},
+		"a StatefulSet with unavailable pods":   {db, func() { db.Status.AvailableReplicas = 1 }},
+		"a DaemonSet with old pods":             {edge, func() { edge.Status.UpdatedNumberScheduled = 0 }},
+		"a DaemonSet with unavailable pods":     {edge, func() { edge.Status.NumberReady, edge.Status.NumberAvailable = 0, 0 }},
+	} {
+		s.Log(name)
+		s.annotate(lack.workload, want)
+		s.finish(lack.workload)
+		if got := s.step(s.pods(lack.workload)); len(got.InProgress) != 0 {
+			s.Errorf("complete, and yet in progress: %v", got)
+		}
+		lack.status()
+		s.must(s.client.Status().Update(s.Context(), lack.workload))
+		if got := s.step(s.pods(lack.workload)); len(got.InProgress) != 1 {
+			s.Errorf("it counts as complete: %v", got)
+		}
+		s.finish(lack.workload)
+	}
+}
+
 func strangersBlock(s *stage) {
 	a, b, c := s.deployment("a"), s.deployment("b"), s.deployment("c")
 	for _, earlier := range []string{want, "revision-1"} {

@@ -20,20 +20,17 @@ import (
 // second are ordered by name, so that everyone who asks gets the same answer.
 //
 // A policy that is being deleted governs only where no other does: pods are not to
-// be left without a second factor because an older policy lingers.
-func Governing(policies []mfav1alpha1.MFAPolicy, pod labels.Set) ([]*mfav1alpha1.MFAPolicy, error) {
+// be left without a second factor because an older policy lingers. One whose selector
+// cannot be read was not accepted with it, and governs nothing.
+func Governing(policies []mfav1alpha1.MFAPolicy, pod labels.Set) []*mfav1alpha1.MFAPolicy {
 	var covering []*mfav1alpha1.MFAPolicy
 	for i := range policies {
-		covers, err := Covers(&policies[i], pod)
-		if err != nil {
-			return nil, err
-		}
-		if covers {
+		if covers, err := Covers(&policies[i], pod); err == nil && covers {
 			covering = append(covering, &policies[i])
 		}
 	}
 	slices.SortFunc(covering, older)
-	return covering, nil
+	return covering
 }
 
 // Covers reports whether the policy's selector covers a pod with these labels.

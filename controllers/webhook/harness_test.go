@@ -167,7 +167,9 @@ func start(t *testing.T, namespace string, change func(*certs.Options)) *replica
 	}
 	r.keeper, err = certs.NewKeeper(mgr, options)
 	must(t, err)
-	defaulter, err := webhook.New(mgr.GetCache(), injection.Operator{Image: image, Version: "v1"}, time.Now, r.registry)
+	defaulter, err := webhook.New(mgr.GetCache(), func(context.Context) injection.Operator {
+		return injection.Operator{Image: image, Version: "v1"}
+	}, time.Now, r.registry)
 	must(t, err)
 	must(t, defaulter.SetupWithManager(mgr))
 

@@ -28,15 +28,15 @@ import (
 // PodDefaulter adds the sidecar to the pods that the API server sends.
 type PodDefaulter struct {
 	reader   client.Reader
-	operator injection.Operator
+	operator func(context.Context) injection.Operator
 	clock    func() time.Time
 	metrics  *metrics
 }
 
 // New is a PodDefaulter that reads policies and namespaces from reader, the manager's
-// cache, and registers its metrics with registerer.
+// cache, and registers its metrics with registerer. operator is asked for each pod.
 func New(
-	reader client.Reader, operator injection.Operator, clock func() time.Time, registerer prometheus.Registerer,
+	reader client.Reader, operator func(context.Context) injection.Operator, clock func() time.Time, registerer prometheus.Registerer,
 ) (*PodDefaulter, error) {
 	m, err := newMetrics(registerer)
 	if err != nil {
@@ -84,7 +84,7 @@ func (d *PodDefaulter) inject(ctx context.Context, pod *corev1.Pod) (result, err
 	}
 	capture := injection.ResolveCapture(governing.Spec.Capture, namespace.Labels)
 	before := pod.DeepCopy()
-	if err := injection.Inject(pod, injection.For(governing, capture, d.operator)); err != nil {
+	if err := injection.Inject(pod, injection.For(governing, capture, d.operator(ctx))); err != nil {
 		if _, refusal := errors.AsType[*injection.Refusal](err); refusal {
 			return refused, apierrors.NewBadRequest(err.Error())
 		}
@@ -104,10 +104,7 @@ func (d *PodDefaulter) governing(ctx context.Context, namespace string, pod labe
 	if err := d.reader.List(ctx, policies, client.InNamespace(namespace)); err != nil {
 		return nil, apierrors.NewInternalError(fmt.Errorf("list the policies of %s: %w", namespace, err))
 	}
-	covering, err := selection.Governing(policies.Items, pod)
-	if err != nil {
-		return nil, apierrors.NewBadRequest(err.Error())
-	}
+	covering := selection.Governing(policies.Items, pod)
 	if len(covering) == 0 {
 		return nil, apierrors.NewServiceUnavailable("no MFAPolicy that selects this pod is known here yet; try again")
 	}

@@ -111,6 +111,8 @@ var needed = []right{
 	{verb: "watch", group: admission, resource: "validatingadmissionpolicies"},
 	{verb: "create", group: admission, resource: "validatingadmissionpolicies", name: "sallyport-backstop"},
 	{verb: "patch", group: admission, resource: "validatingadmissionpolicies", name: "sallyport-backstop"},
+	{verb: "create", group: admission, resource: "validatingadmissionpolicies", name: "sallyport-status-backstop"},
+	{verb: "patch", group: admission, resource: "validatingadmissionpolicies", name: "sallyport-status-backstop"},
 	{verb: "delete", group: admission, resource: "validatingadmissionpolicybindings", name: "sallyport.acme.portal"},
 	{verb: "delete", group: "networking.k8s.io", resource: "networkpolicies", namespace: tenant, name: "sallyport-portal"},
 	{verb: "list", group: "apps", resource: "deployments", namespace: tenant},

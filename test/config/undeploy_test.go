@@ -16,6 +16,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -150,16 +151,13 @@ func crd() *apiextensionsv1.CustomResourceDefinition {
 // install puts the rules of a policy in force, as the controller does.
 func install(t *testing.T, s *apiserver.Server, p *mfav1alpha1.MFAPolicy) {
 	t.Helper()
-	owner := client.FieldOwner(mfav1alpha1.FieldManager)
-	if err := s.Client.Apply(t.Context(), rules.Backstop(), owner); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Client.Apply(t.Context(), rules.BackstopBinding(p), owner); err != nil {
-		t.Fatal(err)
-	}
 	target := rules.Target{Namespace: system, Name: "sallyport-webhook"}
-	if err := s.Client.Apply(t.Context(), rules.Webhook(p, target), owner); err != nil {
-		t.Fatal(err)
+	for _, rule := range []runtime.ApplyConfiguration{
+		rules.Backstop(), rules.StatusBackstop(), rules.BackstopBinding(p), rules.StatusBackstopBinding(p), rules.Webhook(p, target),
+	} {
+		if err := s.Client.Apply(t.Context(), rule, client.FieldOwner(mfav1alpha1.FieldManager)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	eventually(t, "the rules are in force", func() bool {
 		return s.Client.Create(t.Context(), pod(tenant), client.DryRunAll) != nil

@@ -75,9 +75,13 @@ func (c *Cluster) RunSidecar(pod *corev1.Pod, app string) *Sidecar {
 // AwaitReady waits until the sidecar's readiness probe would succeed.
 func (s *Sidecar) AwaitReady() { s.process.t.Helper(); s.process.AwaitReady() }
 
-// Stop ends it as a kubelet would; Kill at once. Log is what it wrote.
-func (s *Sidecar) Stop()       { s.process.Stop() }
-func (s *Sidecar) Kill()       { s.process.Kill() }
+// Stop ends it as a kubelet would.
+func (s *Sidecar) Stop() { s.process.Stop() }
+
+// Kill ends it at once.
+func (s *Sidecar) Kill() { s.process.Kill() }
+
+// Log is what it wrote.
 func (s *Sidecar) Log() string { return s.process.Log() }
 
 // environment resolves what the downward API would.

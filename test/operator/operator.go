@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -67,6 +68,29 @@ func New(t testing.TB) *Cluster {
 // until this one has ended: then everything that operators react to is taken away.
 func On(t testing.TB, server *apiserver.Server) *Cluster {
 	t.Helper()
+	c := prepare(t, server)
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		c.listenForLeaks(ctx)
+		c.wipe(ctx)
+	})
+	c.watchSecrets()
+	return c
+}
+
+// ForFigures is a Cluster on an API server of its own whose programs run without the
+// race detector, and which nobody searches for leaks: that would cost what is to be
+// measured.
+func ForFigures(t testing.TB) *Cluster {
+	t.Helper()
+	c := prepare(t, apiserver.Start(t))
+	c.Plain = true
+	return c
+}
+
+// prepare makes what an operator needs to start.
+func prepare(t testing.TB, server *apiserver.Server) *Cluster {
+	t.Helper()
 	c := &Cluster{Server: server, Redis: redistest.Server(t), t: t, dir: t.TempDir(), canary: newCanary()}
 	if err := c.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace}}); client.IgnoreAlreadyExists(err) != nil {
 		t.Fatalf("create the operator's namespace: %v", err)
@@ -76,12 +100,6 @@ func On(t testing.TB, server *apiserver.Server) *Cluster {
 	c.kubeconfig = c.Kubeconfig("system:serviceaccount:"+Namespace+":"+ServiceAccount,
 		"system:serviceaccounts", "system:serviceaccounts:"+Namespace)
 	c.write("redis/url", "redis://"+c.Redis.Addr)
-	t.Cleanup(func() {
-		ctx := context.WithoutCancel(t.Context())
-		c.listenForLeaks(ctx)
-		c.wipe(ctx)
-	})
-	c.watchSecrets()
 	return c
 }
 
@@ -103,7 +121,8 @@ func (c *Cluster) Kubeconfig(user string, groups ...string) string {
 	if err != nil {
 		c.t.Fatalf("write the kubeconfig of %s: %v", user, err)
 	}
-	return c.write(user+".kubeconfig", string(content))
+	// KUBECONFIG is a list of files, with colons between them.
+	return c.write(strings.ReplaceAll(user, ":", "-")+".kubeconfig", string(content))
 }
 
 func (c *Cluster) write(name, content string) string {
@@ -283,7 +302,7 @@ type program struct {
 func binary(t testing.TB, name string, race bool) string {
 	t.Helper()
 	build, _ := built.LoadOrStore(program{name, race}, sync.OnceValues(func() (string, error) {
-		dir, err := os.MkdirTemp("", "sallyport-"+name)
+		dir, err := os.MkdirTemp("", "sallyport-"+name) //nolint:usetesting // it outlives the test
 		if err != nil {
 			return "", err
 		}

@@ -54,16 +54,15 @@ type bench struct {
 	mu       sync.Mutex
 	policies []*tracked
 
-	report   table
+	report table
 }
 
 func TestScale(t *testing.T) {
 	if *pods == "" {
 		t.Skip("a benchmark: make scale, or -pods 100,1000")
 	}
-	b := &bench{Cluster: operator.New(t), T: t, begin: time.Now()}
-	b.Plain = true
-	b.bare = operator.New(t)
+	b := &bench{Cluster: operator.ForFigures(t), T: t, begin: time.Now()}
+	b.bare = operator.ForFigures(t)
 	b.allowConnections(19_000)
 	b.process = b.start()
 	b.watch()
