@@ -139,13 +139,13 @@ vet: ## go vet
 .PHONY: unit
 unit: ## Every test but those of the whole operator and those in a browser
 	@eval "$$(test/setup/install --env)" && all="$$(go list ./...)" && \
-	  go test -race -timeout 8m $(TESTFLAGS) $$(grep -vE '/test/(browser|operator)$$' <<<"$$all")
+	  go test -race -timeout 8m $(TESTFLAGS) $$(grep -vE '/test/(browser|operator)(/|$$)' <<<"$$all")
 
 # One package at a time: each runs programs of its own, and shares two cores with nobody.
 .PHONY: operator
 operator: ## The tests of the operator as a process, against a real API server
 	@eval "$$(test/setup/install --env)" && \
-	  go test -race -timeout 12m $(TESTFLAGS) ./test/operator
+	  go test -race -p 1 -timeout 12m $(TESTFLAGS) ./test/operator/...
 
 # After the others: a browser that shares two cores with them would be slow, and then flaky.
 .PHONY: browser

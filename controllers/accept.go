@@ -27,6 +27,7 @@ func (r *MFAPolicyReconciler) accept(ctx context.Context, p *pass) error {
 		p.fails(mfav1alpha1.ConditionAccepted, mfav1alpha1.ReasonNamespaceNotAllowed,
 			"Pods of namespace %s cannot be covered: the operator, or the cluster itself, could not start without its own webhook. "+
 				"Move the app and its policy to another namespace", p.policy.Namespace)
+		p.refused = true
 		return nil
 	}
 	rules := p.policy.Spec.Rules.DeepCopy()

@@ -45,7 +45,7 @@ func (r *MFAPolicyReconciler) loadKeys(ctx context.Context, p *pass) error {
 // deliver hands the namespace's keys, its Redis credentials and the memory of its
 // stores to one Secret, which sidecars mount. It sets KeysReady.
 func (r *MFAPolicyReconciler) deliver(ctx context.Context, p *pass) error {
-	if p.keys == nil || p.leaving() {
+	if p.keys == nil || p.leaving() || p.refused {
 		return nil
 	}
 	const t = mfav1alpha1.ConditionKeysReady

@@ -47,6 +47,8 @@ type pass struct {
 
 	// purged means that the realm's enrolments were deleted in this pass.
 	purged bool
+	// refused means that nothing may be made in the namespace.
+	refused bool
 	// gone means that the object was let go in this pass.
 	gone bool
 	// again is when to look at the policy next.

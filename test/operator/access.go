@@ -52,7 +52,7 @@ func (c *Cluster) Kubectl(line string) string {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-ec", line) //nolint:gosec // lines that tests read from conditions
+	cmd := exec.CommandContext(ctx, "sh", "-ec", line)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.admin, "HOME="+c.dir,
 		"PATH="+os.Getenv("KUBEBUILDER_ASSETS")+string(os.PathListSeparator)+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()

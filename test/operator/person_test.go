@@ -70,7 +70,7 @@ type person struct {
 	base string
 }
 
-func newPerson(t *testing.T, browser context.Context, base string) *person {
+func newPerson(t *testing.T, browser context.Context, base string) *person { //nolint:revive // a test comes first here
 	t.Helper()
 	ctx, _ := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
 	p := &person{t: t, ctx: ctx, base: base}

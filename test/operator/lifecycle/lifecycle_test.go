@@ -1,3 +1,9 @@
+//go:build unfinished
+
+// Package lifecycle_test follows policies from their creation to their end on a real
+// API server, with the operator and the sidecars as processes.
+//
+// It may import the test helpers. It must never reach into the operator.
 package lifecycle_test
 
 import (
