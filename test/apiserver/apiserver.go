@@ -21,8 +21,16 @@ import (
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
 )
 
-// assetsOldest names the folder of the oldest API server that is supported.
-const assetsOldest = "KUBEBUILDER_ASSETS_OLDEST"
+// The variables that name the folders of the API servers' programs.
+const (
+	// Assets is for the current one.
+	Assets = "KUBEBUILDER_ASSETS"
+	// assetsOldest is for the oldest that is supported.
+	assetsOldest = "KUBEBUILDER_ASSETS_OLDEST"
+)
+
+// Missing says what to do where no folder is named.
+const Missing = `no API server: run the tests with "make test", or eval "$(test/setup/install --env)" first`
 
 // Server is a running API server with an administrator's credentials.
 type Server struct {
@@ -37,7 +45,7 @@ type Server struct {
 // Start runs the current API server until the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	return start(t, os.Getenv("KUBEBUILDER_ASSETS"))
+	return start(t, os.Getenv(Assets))
 }
 
 // StartOldest runs the oldest supported API server until the test ends.
@@ -49,7 +57,7 @@ func StartOldest(t testing.TB) *Server {
 func start(t testing.TB, assets string) *Server {
 	t.Helper()
 	if assets == "" {
-		t.Skip(`no API server: run the tests with "make test", or eval "$(test/setup/install --env)" first`)
+		t.Skip(Missing)
 	}
 	s, stop, err := Run(assets)
 	if err != nil {

@@ -27,22 +27,22 @@ func recordOf(namespace, name string) string { return "sallyport:{" + namespace 
 // puts the record right.
 func TestChainRefusesForgedRecords(t *testing.T) {
 	const resync = 5 * time.Second
-	c := operator.New(t)
+	c := operator.Shared(t)
 	controller := c.Operator("--resync", resync.String())
-	other := portal("acme", func(p *mfav1alpha1.MFAPolicy) {
+	other := operator.Portal("forged", func(p *mfav1alpha1.MFAPolicy) {
 		p.Name, p.Spec.Selector.MatchLabels = "other", map[string]string{"app": "other"}
 	})
-	p, foreign := portal("acme"), portal("beta")
-	create(t, c, namespace("acme"), namespace("beta"), p, other, foreign)
+	p, foreign := operator.Portal("forged"), operator.Portal("foreign")
+	c.Create(operator.NewNamespace("forged"), operator.NewNamespace("foreign"), p, other, foreign)
 	for _, each := range []*mfav1alpha1.MFAPolicy{p, other, foreign} {
-		awaitReady(t, c, each)
+		c.AwaitReady(each)
 	}
-	sidecar := admit(t, c, "portal-1", operator.App(t))
-	awaitReady(t, c, p)
-	store, key, channel := c.Redis.Client(), recordOf("acme", "portal"), channelOf(t, c, "acme")
+	_, sidecar := c.Protect(p, "portal-1", operator.App(t))
+	c.AwaitReady(p)
+	store, key, channel := c.Redis.Client(), recordOf("forged", "portal"), channelOf(t, c, "forged")
 	older := read(t, store, key)
-	requireForEveryone(t, c, p, true)
-	awaitReady(t, c, p)
+	c.RequireForEveryone(p, true)
+	c.AwaitReady(p)
 	present := read(t, store, key)
 	flipped := []byte(present)
 	flipped[len(flipped)-1] ^= 1
@@ -69,14 +69,15 @@ func TestChainRefusesForgedRecords(t *testing.T) {
 		{"a changed MAC is refused", put(flipped), "not authentic"},
 		{"a changed byte of the rules is refused", put(strings.Replace(present, `"requireForEveryone":true`, `"requireForEveryone":null`, 1)), "not authentic"},
 		{"an older generation, played back, is refused", put(older), "older than the one in force"},
-		{"another policy's record is refused", put(read(t, store, recordOf("acme", "other"))), "of another policy"},
-		{"another namespace's record is refused", put(read(t, store, recordOf("beta", "portal"))), "not authentic"},
+		{"another policy's record is refused", put(read(t, store, recordOf("forged", "other"))), "of another policy"},
+		{"another namespace's record is refused", put(read(t, store, recordOf("foreign", "portal"))), "not authentic"},
 		{"a removed record changes nothing", func() error { return store.Del(t.Context(), key).Err() }, "not published"},
 		{"another kind of value changes nothing", func() error {
 			return errors.Join(store.Del(t.Context(), key).Err(), store.RPush(t.Context(), key, "a").Err())
 		}, "no policy record"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			c := c.For(t)
 			// The operator stands still, so that it cannot mend what the sidecar is to judge.
 			controller.Freeze()
 			defer controller.Thaw()
@@ -102,7 +103,7 @@ func TestChainRefusesForgedRecords(t *testing.T) {
 			controller.Thaw()
 			awaitAttention(t, states, "portal-1", tc.fault)
 			awaitMended(t, channel, p)
-			awaitReady(t, c, p)
+			c.AwaitReady(p)
 		})
 	}
 
@@ -122,8 +123,9 @@ func TestChainRefusesForgedRecords(t *testing.T) {
 	// A sidecar that starts cannot know that what it is shown is old. The operator
 	// sees what it obeys, and ends that.
 	t.Run("a sidecar that starts with an older record is put right", func(t *testing.T) {
-		created := pod("acme", "portal-2")
-		create(t, c, created)
+		c := c.For(t)
+		created := operator.Pod("forged", "portal-2")
+		c.Create(created)
 		c.Running(created)
 		controller.Freeze()
 		defer controller.Thaw()
@@ -135,7 +137,7 @@ func TestChainRefusesForgedRecords(t *testing.T) {
 		controller.Thaw()
 		awaitGeneration(t, started, p.Generation)
 		awaitMended(t, channel, p)
-		awaitReady(t, c, p)
+		c.AwaitReady(p)
 	})
 }
 

@@ -321,8 +321,8 @@ func binary(t testing.TB, name string, race bool) string {
 	return path
 }
 
-// Cleanup removes the built programs; a TestMain calls it at the end.
-func Cleanup() {
+// cleanup removes the built programs.
+func cleanup() {
 	built.Range(func(_, build any) bool {
 		if path, err := build.(func() (string, error))(); err == nil {
 			_ = os.RemoveAll(filepath.Dir(path))

@@ -57,11 +57,11 @@ func watchPolicy(t *testing.T, c *operator.Cluster, p *mfav1alpha1.MFAPolicy, se
 	if err != nil {
 		t.Fatalf("watch the policy: %v", err)
 	}
-	done := make(chan struct{})
+	name, done := p.Name, make(chan struct{}) // p is written while this runs
 	go func() {
 		defer close(done)
 		for event := range watch.ResultChan() {
-			if now, ok := event.Object.(*mfav1alpha1.MFAPolicy); ok && now.Name == p.Name {
+			if now, ok := event.Object.(*mfav1alpha1.MFAPolicy); ok && now.Name == name {
 				see(now)
 			}
 		}
@@ -196,7 +196,7 @@ type figures struct{ each, last, told []time.Duration }
 func (f *fleet) measure(t *testing.T, c *operator.Cluster, p *mfav1alpha1.MFAPolicy, times int) (m figures) {
 	t.Helper()
 	for range times {
-		requireForEveryone(t, c, p, !p.Spec.RequireForEveryone)
+		c.RequireForEveryone(p, !p.Spec.RequireForEveryone)
 		answered := time.Now()
 		obeyed, told := f.await(t, p.Generation)
 		for _, at := range obeyed {
@@ -221,20 +221,17 @@ func TestPropagation(t *testing.T) {
 	if testing.Short() {
 		times = 5
 	}
-	c := operator.New(t)
+	c := operator.Shared(t)
 	c.Plain = true
 	controller := c.Operator("--resync", "30s", "--enrolment-count", "5m")
-	create(t, c, namespace("acme"))
-	p := portal("acme")
-	create(t, c, p)
-	awaitReady(t, c, p)
+	p := c.Begin("fleet")
 	app := operator.App(t)
 	f := newFleet()
 	watchPolicy(t, c, p, f.saw)
-	channel := channelOf(t, c, "acme")
+	channel := channelOf(t, c, "fleet")
 	for i := range followers + processes {
-		created := pod("acme", fmt.Sprintf("portal-%d", i))
-		create(t, c, created)
+		created := operator.Pod("fleet", fmt.Sprintf("portal-%d", i))
+		c.Admit(created)
 		c.Running(created)
 		if i < followers {
 			f.follow(t, channel, created)

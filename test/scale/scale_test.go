@@ -34,11 +34,7 @@ const (
 	podsPerNamespace     = policiesPerNamespace * podsPerPolicy
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	operator.Cleanup()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(operator.Main(m)) }
 
 // bench is one run: a cluster that grows from one size to the next.
 type bench struct {

@@ -1,5 +1,3 @@
-//go:build unfinished
-
 package lifecycle_test
 
 import (
@@ -20,66 +18,66 @@ import (
 func exists(c *operator.Cluster, key string) bool { return c.Redis.Do("EXISTS", key) == int64(1) }
 
 func deletion(t *testing.T, c *operator.Cluster) {
-	p := begin(t, c, "leaving", func(p *mfav1alpha1.MFAPolicy) { p.Spec.RequireForEveryone = true })
-	carrier, sidecar := protect(t, c, p, operator.App(t))
-	alice, adam := signIn(t, c, sidecar, "alice"), signIn(t, c, sidecar, "adam")
-	alice.enrol()
-	adam.awaitLands("enrol")
+	p := c.Begin("leaving", func(p *mfav1alpha1.MFAPolicy) { p.Spec.RequireForEveryone = true })
+	carrier, sidecar := c.Protect(p, "portal-1", operator.App(t))
+	alice, adam := c.SignIn(sidecar, "alice"), c.SignIn(sidecar, "adam")
+	alice.Enrol()
+	adam.AwaitLands("enrol")
 	epoch := c.Redis.Do("GET", "sallyport:{leaving/portal}:epoch")
 
-	remove(t, c, p)
+	c.Remove(p)
 	operator.Await(t, "the admission rules are withdrawn", func(context.Context) error {
-		if webhook, binding := rules(t, c, p); webhook != nil || binding != nil {
+		if !c.RulesOf(p).None() {
 			return errors.New("they are there")
 		}
 		return nil
 	})
 	// Whoever enrolled is still challenged, and nobody has to enrol.
-	adam.awaitLands("app")
-	if got := alice.lands(); got != "app" {
+	adam.AwaitLands("app")
+	if got := alice.Lands(); got != "app" {
 		t.Errorf("alice, verified, lands at %s", got)
 	}
-	signIn(t, c, sidecar, "alice").awaitLands("challenge")
-	message := awaitMessage(t, c, p, mfav1alpha1.ConditionPodsProtected, "still carry the sidecar")
-	wantIn(t, "PodsProtected", message, "1 pods still carry the sidecar, such as portal-1", "kubectl -n leaving delete pod portal-1")
-	wantIn(t, "InjectionReady", awaitMessage(t, c, p, mfav1alpha1.ConditionInjectionReady, "being deleted"), "new pods get no sidecar")
-	bare := pod("leaving", "portal-2")
-	create(t, c, bare)
-	if injected(bare) {
+	c.SignIn(sidecar, "alice").AwaitLands("challenge")
+	message := c.AwaitMessage(p, mfav1alpha1.ConditionPodsProtected, "still carry the sidecar")
+	operator.WantIn(t, "PodsProtected", message, "1 pods still carry the sidecar, such as portal-1", "kubectl -n leaving delete pod portal-1")
+	operator.WantIn(t, "InjectionReady", c.AwaitMessage(p, mfav1alpha1.ConditionInjectionReady, "being deleted"), "new pods get no sidecar")
+	bare := operator.Pod("leaving", "portal-2")
+	c.Create(bare)
+	if operator.Injected(bare) {
 		t.Error("a new pod of a deleted policy got a sidecar")
 	}
-	remove(t, c, bare)
+	c.Remove(bare)
 
 	_, command, _ := strings.Cut(message, "restarted: ")
 	c.Kubectl(command + " --grace-period=0 --force")
-	awaitGone(t, c, p)
+	c.AwaitGone(p)
 	if exists(c, "sallyport:{leaving}:policy:portal") {
 		t.Error("the published record was not withdrawn")
 	}
 	if got := c.Redis.Do("GET", "sallyport:{leaving/portal}:epoch"); got != epoch {
 		t.Error("the epoch is not what it was")
 	}
-	if carrier.UID == "" || sidecarSecret(t, c, "leaving") == nil {
+	if carrier.UID == "" || c.SidecarSecret("leaving") == nil {
 		t.Error("the memory of the store is gone")
 	}
 
-	again := portal("leaving")
-	create(t, c, again)
-	awaitReady(t, c, again)
+	again := operator.Portal("leaving")
+	c.Create(again)
+	c.AwaitReady(again)
 	if again.Status.Store.Fingerprint != p.Status.Store.Fingerprint {
 		t.Errorf("the policy made again finds store %s, want %s", again.Status.Store.Fingerprint, p.Status.Store.Fingerprint)
 	}
-	_, sidecar = protect(t, c, again, operator.App(t))
-	signIn(t, c, sidecar, "alice").awaitLands("challenge")
+	_, sidecar = c.Protect(again, "portal-1", operator.App(t))
+	c.SignIn(sidecar, "alice").AwaitLands("challenge")
 }
 
 func purge(t *testing.T, c *operator.Cluster) {
-	p := begin(t, c, "purge")
-	_, sidecar := protect(t, c, p, operator.App(t))
-	signIn(t, c, sidecar, "alice").enrol()
+	p := c.Begin("purge")
+	_, sidecar := c.Protect(p, "portal-1", operator.App(t))
+	c.SignIn(sidecar, "alice").Enrol()
 	sidecar.Stop()
 	stop := func(name string) {
-		remove(t, c, pod("purge", name))
+		c.Remove(operator.Pod("purge", name))
 	}
 	enrolled := func() int {
 		found, _ := c.Redis.Do("KEYS", "sallyport:{purge/portal*").([]any)
@@ -91,56 +89,55 @@ func purge(t *testing.T, c *operator.Cluster) {
 	}
 
 	// A value that is not the workspace's name purges nothing.
-	change(t, c, p, func(p *mfav1alpha1.MFAPolicy) { p.Annotations = map[string]string{mfav1alpha1.PurgeAnnotation: "true"} })
-	remove(t, c, p)
+	operator.Change(c, p, func(p *mfav1alpha1.MFAPolicy) { p.Annotations = map[string]string{mfav1alpha1.PurgeAnnotation: "true"} })
+	c.Remove(p)
 	stop("portal-1")
-	awaitGone(t, c, p)
+	c.AwaitGone(p)
 	if left := enrolled(); left != before {
 		t.Errorf("%d keys are left of %d after a purge that was not asked for", left, before)
 	}
-	p = portal("purge", func(p *mfav1alpha1.MFAPolicy) {
+	p = operator.Portal("purge", func(p *mfav1alpha1.MFAPolicy) {
 		p.Annotations = map[string]string{mfav1alpha1.PurgeAnnotation: "portal"}
 	})
-	create(t, c, p)
-	awaitReady(t, c, p)
+	c.Create(p)
+	c.AwaitReady(p)
 	if left := enrolled(); left != before {
 		t.Errorf("the annotation purged before the deletion: %d keys are left of %d", left, before)
 	}
-	remove(t, c, p)
-	awaitGone(t, c, p)
+	c.Remove(p)
+	c.AwaitGone(p)
 	if left := enrolled(); left != 0 {
 		t.Errorf("%d keys are left after the purge", left)
 	}
 	operator.Await(t, "the namespace's Secret goes too", func(context.Context) error {
-		if sidecarSecret(t, c, "purge") != nil {
+		if c.SidecarSecret("purge") != nil {
 			return errors.New("it is there")
 		}
 		return nil
 	})
-	wantIn(t, "the event", awaitEvent(t, c, p, corev1.EventTypeNormal, "Purged").Note, "records of workspace portal")
+	operator.WantIn(t, "the event", c.AwaitEvent(p, corev1.EventTypeNormal, "Purged").Note, "records of workspace portal")
 }
 
 // namespaceDeletion does what the namespace's controller would: the API server only
 // marks the namespace, and refuses whatever is new in it.
 func namespaceDeletion(t *testing.T, c *operator.Cluster) {
-	p := begin(t, c, "doomed")
-	carrier, _ := protect(t, c, p, operator.App(t))
-	doomed := namespace("doomed")
-	remove(t, c, doomed)
+	p := c.Begin("doomed")
+	carrier, _ := c.Protect(p, "portal-1", operator.App(t))
+	doomed := operator.NewNamespace("doomed")
+	c.Remove(doomed)
 	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(doomed), doomed); err != nil || doomed.DeletionTimestamp == nil {
 		t.Fatalf("the namespace is not on its way out: %v", err)
 	}
 	// The order is the API server's to choose: here the Secret goes first, the pod last.
-	remove(t, c, sidecarSecret(t, c, "doomed"))
-	remove(t, c, p)
-	awaitGone(t, c, p)
-	remove(t, c, carrier)
+	c.Remove(c.SidecarSecret("doomed"))
+	c.Remove(p)
+	c.AwaitGone(p)
+	c.Remove(carrier)
 	operator.Await(t, "nothing of the namespace is left", func(ctx context.Context) error {
-		webhook, binding := rules(t, c, p)
-		if webhook != nil || binding != nil {
+		if !c.RulesOf(p).None() {
 			return errors.New("admission rules are")
 		}
-		if sidecarSecret(t, c, "doomed") != nil {
+		if c.SidecarSecret("doomed") != nil {
 			return errors.New("the sidecars' Secret was made again")
 		}
 		list := new(mfav1alpha1.MFAPolicyList)
@@ -153,5 +150,5 @@ func namespaceDeletion(t *testing.T, c *operator.Cluster) {
 	if err := c.Client.SubResource("finalize").Update(t.Context(), doomed); err != nil {
 		t.Fatalf("finish the namespace: %v", err)
 	}
-	awaitGone(t, c, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "doomed"}})
+	c.AwaitGone(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "doomed"}})
 }

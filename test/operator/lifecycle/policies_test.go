@@ -1,5 +1,3 @@
-//go:build unfinished
-
 package lifecycle_test
 
 import (
@@ -24,7 +22,7 @@ import (
 
 // TestPolicies are what one operator does for many policies at a time.
 func TestPolicies(t *testing.T) {
-	c := cluster(t)
+	c := operator.Shared(t)
 	c.Operator()
 	for name, test := range map[string]func(*testing.T, *operator.Cluster){
 		"a policy reaches its sidecars and says so":         reachesSidecars,
@@ -47,31 +45,31 @@ func TestPolicies(t *testing.T) {
 }
 
 func reachesSidecars(t *testing.T, c *operator.Cluster) {
-	p := begin(t, c, "happy", func(p *mfav1alpha1.MFAPolicy) { p.Spec.RequireForAdmins = true })
+	p := c.Begin("happy", func(p *mfav1alpha1.MFAPolicy) { p.Spec.RequireForAdmins = true })
 	app := operator.App(t)
-	early := pod("happy", "early", func(p *corev1.Pod) { p.Labels = nil })
-	create(t, c, early)
-	change(t, c, early, func(e *corev1.Pod) { e.Labels = map[string]string{"app": "portal"} })
+	early := operator.Pod("happy", "early", func(p *corev1.Pod) { p.Labels = nil })
+	c.Create(early)
+	operator.Change(c, early, func(e *corev1.Pod) { e.Labels = map[string]string{"app": "portal"} })
 	c.Running(early)
-	message := awaitCondition(t, c, p, mfav1alpha1.ConditionPodsProtected, metav1.ConditionFalse, mfav1alpha1.ReasonPodsUnprotected)
-	wantIn(t, "PodsProtected", message, "1 of 1 pods run without a sidecar, such as early", "kubectl -n happy delete pod early")
+	message := c.AwaitCondition(p, mfav1alpha1.ConditionPodsProtected, metav1.ConditionFalse, mfav1alpha1.ReasonPodsUnprotected)
+	operator.WantIn(t, "PodsProtected", message, "1 of 1 pods run without a sidecar, such as early", "kubectl -n happy delete pod early")
 	// The command in the message is what helps.
 	_, command, _ := strings.Cut(message, "Restart them: ")
 	c.Kubectl(command)
-	awaitReady(t, c, p)
-	_, sidecar := protect(t, c, p, app)
-	awaitReady(t, c, p)
-	signIn(t, c, sidecar, "adam").awaitLands("enrol")
-	alice := signIn(t, c, sidecar, "alice")
-	alice.awaitLands("app")
+	c.AwaitReady(p)
+	_, sidecar := c.Protect(p, "portal-1", app)
+	c.AwaitReady(p)
+	c.SignIn(sidecar, "adam").AwaitLands("enrol")
+	alice := c.SignIn(sidecar, "alice")
+	alice.AwaitLands("app")
 
-	change(t, c, p, func(p *mfav1alpha1.MFAPolicy) { p.Spec.RequireForEveryone = true })
-	awaitReady(t, c, p)
-	alice.awaitLands("enrol")
+	operator.Change(c, p, func(p *mfav1alpha1.MFAPolicy) { p.Spec.RequireForEveryone = true })
+	c.AwaitReady(p)
+	alice.AwaitLands("enrol")
 	if p.Status.PublishedGeneration != p.Generation || p.Status.ObservedGeneration != p.Generation {
 		t.Errorf("published generation %d, observed %d, want %d", p.Status.PublishedGeneration, p.Status.ObservedGeneration, p.Generation)
 	}
-	alice.enrol()
+	alice.Enrol()
 	operator.Await(t, "one person is counted", func(ctx context.Context) error {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(p), p); err != nil {
 			return err
@@ -82,8 +80,8 @@ func reachesSidecars(t *testing.T, c *operator.Cluster) {
 		return nil
 	})
 	readByAPerson(t, c)
-	awaitEvent(t, c, p, corev1.EventTypeNormal, mfav1alpha1.ReasonReady)
-	wantIn(t, "the event", awaitEvent(t, c, p, corev1.EventTypeWarning, mfav1alpha1.ReasonPodsUnprotected).Note, "early")
+	c.AwaitEvent(p, corev1.EventTypeNormal, mfav1alpha1.ReasonReady)
+	operator.WantIn(t, "the event", c.AwaitEvent(p, corev1.EventTypeWarning, mfav1alpha1.ReasonPodsUnprotected).Note, "early")
 }
 
 // readByAPerson looks at what kubectl prints.
@@ -121,39 +119,39 @@ func jwtWith(jwks policy.JWKS) func(*mfav1alpha1.MFAPolicy) {
 }
 
 func invalidSpec(t *testing.T, c *operator.Cluster) {
-	p := begin(t, c, "invalid", func(p *mfav1alpha1.MFAPolicy) { p.Spec.RequireForEveryone = true })
-	_, sidecar := protect(t, c, p, operator.App(t))
-	alice := signIn(t, c, sidecar, "alice")
-	alice.awaitLands("enrol")
+	p := c.Begin("invalid", func(p *mfav1alpha1.MFAPolicy) { p.Spec.RequireForEveryone = true })
+	_, sidecar := c.Protect(p, "portal-1", operator.App(t))
+	alice := c.SignIn(sidecar, "alice")
+	alice.AwaitLands("enrol")
 	good := p.Spec.Identity.DeepCopy()
 
-	change(t, c, p, func(p *mfav1alpha1.MFAPolicy) {
+	operator.Change(c, p, func(p *mfav1alpha1.MFAPolicy) {
 		p.Spec.RequireForEveryone = false
 		jwtWith(policy.JWKS{Inline: `{"keys"`})(p)
 	})
-	message := awaitCondition(t, c, p, mfav1alpha1.ConditionAccepted, metav1.ConditionFalse, mfav1alpha1.ReasonInvalid)
-	wantIn(t, "Accepted", message, "spec.identity.jwt.jwks.inline", `is not a JSON object; write a key set such as {"keys": [...]}`)
-	wantIn(t, "Published", awaitCondition(t, c, p, mfav1alpha1.ConditionPublished, metav1.ConditionFalse, mfav1alpha1.ReasonNotAccepted),
+	message := c.AwaitCondition(p, mfav1alpha1.ConditionAccepted, metav1.ConditionFalse, mfav1alpha1.ReasonInvalid)
+	operator.WantIn(t, "Accepted", message, "spec.identity.jwt.jwks.inline", `is not a JSON object; write a key set such as {"keys": [...]}`)
+	operator.WantIn(t, "Published", c.AwaitCondition(p, mfav1alpha1.ConditionPublished, metav1.ConditionFalse, mfav1alpha1.ReasonNotAccepted),
 		"Generation 2 was not accepted; generation 1 stays in force")
-	wantIn(t, "Ready", awaitCondition(t, c, p, mfav1alpha1.ConditionReady, metav1.ConditionFalse, mfav1alpha1.ReasonInvalid), "spec.identity.jwt.jwks.inline")
-	wantIn(t, "the event", awaitEvent(t, c, p, corev1.EventTypeWarning, mfav1alpha1.ReasonInvalid).Note, "spec.identity.jwt.jwks.inline")
+	operator.WantIn(t, "Ready", c.AwaitCondition(p, mfav1alpha1.ConditionReady, metav1.ConditionFalse, mfav1alpha1.ReasonInvalid), "spec.identity.jwt.jwks.inline")
+	operator.WantIn(t, "the event", c.AwaitEvent(p, corev1.EventTypeWarning, mfav1alpha1.ReasonInvalid).Note, "spec.identity.jwt.jwks.inline")
 	if p.Status.PublishedGeneration != 1 || p.Status.ObservedGeneration != 2 {
 		t.Errorf("published %d, observed %d", p.Status.PublishedGeneration, p.Status.ObservedGeneration)
 	}
-	if got := alice.lands(); got != "enrol" {
+	if got := alice.Lands(); got != "enrol" {
 		t.Errorf("under a spec that was not accepted, alice lands at %s", got)
 	}
 	// New pods still get their sidecar.
-	second := pod("invalid", "portal-2")
-	create(t, c, second)
-	if !injected(second) {
+	second := operator.Pod("invalid", "portal-2")
+	c.Create(second)
+	if !operator.Injected(second) {
 		t.Error("a new pod got no sidecar while the spec is not accepted")
 	}
-	remove(t, c, second)
+	c.Remove(second)
 
-	change(t, c, p, func(p *mfav1alpha1.MFAPolicy) { p.Spec.Identity = *good })
-	awaitReady(t, c, p)
-	alice.awaitLands("app")
+	operator.Change(c, p, func(p *mfav1alpha1.MFAPolicy) { p.Spec.Identity = *good })
+	c.AwaitReady(p)
+	alice.AwaitLands("app")
 	if p.Status.PublishedGeneration != 3 {
 		t.Errorf("published %d, want 3", p.Status.PublishedGeneration)
 	}
@@ -163,32 +161,32 @@ const keySet = `{"keys": [{"kty": "EC", "crv": "P-256", "kid": "%s",
 	"x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}`
 
 func keySetFromSecret(t *testing.T, c *operator.Cluster) {
-	create(t, c, namespace("keyset"))
-	p := portal("keyset", jwtWith(policy.JWKS{SecretRef: &policy.SecretRef{Name: "portal-jwks"}}))
-	create(t, c, p)
-	forbidden := awaitCondition(t, c, p, mfav1alpha1.ConditionAccepted, metav1.ConditionFalse, mfav1alpha1.ReasonSecretUnreadable)
-	wantIn(t, "Accepted", forbidden, "The operator may not read Secret portal-jwks. Allow it: kubectl -n keyset create role")
-	if webhook, binding := rules(t, c, p); webhook != nil || binding != nil {
+	c.Create(operator.NewNamespace("keyset"))
+	p := operator.Portal("keyset", jwtWith(policy.JWKS{SecretRef: &policy.SecretRef{Name: "portal-jwks"}}))
+	c.Create(p)
+	forbidden := c.AwaitCondition(p, mfav1alpha1.ConditionAccepted, metav1.ConditionFalse, mfav1alpha1.ReasonSecretUnreadable)
+	operator.WantIn(t, "Accepted", forbidden, "The operator may not read Secret portal-jwks. Allow it: kubectl -n keyset create role")
+	if !c.RulesOf(p).None() {
 		t.Error("a policy that was never accepted has admission rules")
 	}
 	_, command, _ := strings.Cut(forbidden, "Allow it: ")
 	c.Kubectl(command)
-	wantIn(t, "Accepted, once allowed", awaitMessage(t, c, p, mfav1alpha1.ConditionAccepted, "There is no Secret portal-jwks"),
+	operator.WantIn(t, "Accepted, once allowed", c.AwaitMessage(p, mfav1alpha1.ConditionAccepted, "There is no Secret portal-jwks"),
 		"in namespace keyset; create it, or correct the name")
 
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "keyset", Name: "portal-jwks"}, StringData: map[string]string{"other": "x"}}
-	create(t, c, secret)
-	awaitMessage(t, c, p, mfav1alpha1.ConditionAccepted, "Secret portal-jwks has no key jwks.json; add it")
+	c.Create(secret)
+	c.AwaitMessage(p, mfav1alpha1.ConditionAccepted, "Secret portal-jwks has no key jwks.json; add it")
 	private := strings.Replace(fmt.Sprintf(keySet, "one"), `"x":`, `"d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI", "x":`, 1)
-	change(t, c, secret, func(s *corev1.Secret) { s.StringData = map[string]string{"jwks.json": private} })
-	awaitMessage(t, c, p, mfav1alpha1.ConditionAccepted, "holds a private key; write public keys only")
-	change(t, c, secret, func(s *corev1.Secret) { s.StringData = map[string]string{"jwks.json": fmt.Sprintf(keySet, "one")} })
-	awaitReady(t, c, p)
+	operator.Change(c, secret, func(s *corev1.Secret) { s.StringData = map[string]string{"jwks.json": private} })
+	c.AwaitMessage(p, mfav1alpha1.ConditionAccepted, "holds a private key; write public keys only")
+	operator.Change(c, secret, func(s *corev1.Secret) { s.StringData = map[string]string{"jwks.json": fmt.Sprintf(keySet, "one")} })
+	c.AwaitReady(p)
 	published := func() string { return fmt.Sprint(c.Redis.Do("GET", "sallyport:{keyset}:policy:portal")) }
 	if !strings.Contains(published(), `\"one\"`) {
 		t.Errorf("the published record does not hold the key set: %q", published())
 	}
-	change(t, c, secret, func(s *corev1.Secret) { s.StringData = map[string]string{"jwks.json": fmt.Sprintf(keySet, "two")} })
+	operator.Change(c, secret, func(s *corev1.Secret) { s.StringData = map[string]string{"jwks.json": fmt.Sprintf(keySet, "two")} })
 	operator.Await(t, "the changed key set is published", func(context.Context) error {
 		if !strings.Contains(published(), `\"two\"`) {
 			return errors.New("it is not")
@@ -196,37 +194,18 @@ func keySetFromSecret(t *testing.T, c *operator.Cluster) {
 		return nil
 	})
 	// A Secret that breaks leaves in force what was good.
-	remove(t, c, secret)
-	awaitMessage(t, c, p, mfav1alpha1.ConditionPublished, "generation 1 stays in force")
+	c.Remove(secret)
+	c.AwaitMessage(p, mfav1alpha1.ConditionPublished, "generation 1 stays in force")
 	if !strings.Contains(published(), `\"two\"`) {
 		t.Error("the last good key set is not published any more")
 	}
 }
 
-// awaitMessage waits until a condition's message holds a text, and returns it.
-func awaitMessage(t *testing.T, c *operator.Cluster, p *mfav1alpha1.MFAPolicy, condition mfav1alpha1.ConditionType, text string) string {
-	t.Helper()
-	message := ""
-	operator.Await(t, fmt.Sprintf("%s says %q", condition, text), func(ctx context.Context) error {
-		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(p), p); err != nil {
-			return err
-		}
-		for _, is := range p.Status.Conditions {
-			if is.Type == string(condition) && is.ObservedGeneration == p.Generation && strings.Contains(is.Message, text) {
-				message = is.Message
-				return nil
-			}
-		}
-		return fmt.Errorf("conditions %+v", p.Status.Conditions)
-	})
-	return message
-}
-
 func ownRedis(t *testing.T, c *operator.Cluster) {
 	const password = "own-redis-password-of-the-portal"
 	own := redistest.Server(t, "--requirepass", password)
-	create(t, c, namespace("own"))
-	p := portal("own", func(p *mfav1alpha1.MFAPolicy) {
+	c.Create(operator.NewNamespace("own"))
+	p := operator.Portal("own", func(p *mfav1alpha1.MFAPolicy) {
 		p.Spec.Redis = &mfav1alpha1.RedisReference{SecretRef: mfav1alpha1.LocalSecret{Name: "portal-redis"}}
 	})
 	c.Kubectl("kubectl -n own create role reads-redis --verb=get --resource=secrets --resource-name=portal-redis && " +
@@ -234,45 +213,45 @@ func ownRedis(t *testing.T, c *operator.Cluster) {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "own", Name: "portal-redis"}, StringData: map[string]string{
 		"url": "redis://" + own.Addr, "password": "wrong-password-of-the-portal",
 	}}
-	create(t, c, secret, p)
-	message := awaitCondition(t, c, p, mfav1alpha1.ConditionStoreReady, metav1.ConditionFalse, mfav1alpha1.ReasonStoreUnreachable)
-	wantIn(t, "StoreReady with a wrong password", message, "WRONGPASS")
+	c.Create(secret, p)
+	message := c.AwaitCondition(p, mfav1alpha1.ConditionStoreReady, metav1.ConditionFalse, mfav1alpha1.ReasonStoreUnreachable)
+	operator.WantIn(t, "StoreReady with a wrong password", message, "WRONGPASS")
 
-	change(t, c, secret, func(s *corev1.Secret) {
+	operator.Change(c, secret, func(s *corev1.Secret) {
 		s.StringData = map[string]string{"password": password, "pasword": "a-typing-mistake"}
 	})
-	message = awaitMessage(t, c, p, mfav1alpha1.ConditionStoreReady, "pasword")
-	wantIn(t, "StoreReady with an unknown key", message, "Secret portal-redis", "keys that mean nothing: pasword; known are")
-	awaitCondition(t, c, p, mfav1alpha1.ConditionStoreReady, metav1.ConditionFalse, mfav1alpha1.ReasonSecretUnreadable)
+	message = c.AwaitMessage(p, mfav1alpha1.ConditionStoreReady, "pasword")
+	operator.WantIn(t, "StoreReady with an unknown key", message, "Secret portal-redis", "keys that mean nothing: pasword; known are")
+	c.AwaitCondition(p, mfav1alpha1.ConditionStoreReady, metav1.ConditionFalse, mfav1alpha1.ReasonSecretUnreadable)
 
-	change(t, c, secret, func(s *corev1.Secret) { delete(s.Data, "pasword") })
-	awaitReady(t, c, p)
-	_, sidecar := protect(t, c, p, operator.App(t))
-	signIn(t, c, sidecar, "alice").awaitLands("app")
+	operator.Change(c, secret, func(s *corev1.Secret) { delete(s.Data, "pasword") })
+	c.AwaitReady(p)
+	_, sidecar := c.Protect(p, "portal-1", operator.App(t))
+	c.SignIn(sidecar, "alice").AwaitLands("app")
 	if n := c.Redis.Do("EXISTS", "sallyport:{own}:policy:portal", "sallyport:{own/portal}:epoch"); n != int64(0) {
 		t.Errorf("%v of the policy's keys are in the operator's Redis", n)
 	}
-	if data := sidecarSecret(t, c, "own").Data; len(data[mfav1alpha1.RedisKey]) > 0 || len(data[mfav1alpha1.RedisKeyOf("portal")]) == 0 {
+	if data := c.SidecarSecret("own").Data; len(data[mfav1alpha1.RedisKey]) > 0 || len(data[mfav1alpha1.RedisKeyOf("portal")]) == 0 {
 		t.Errorf("the sidecars' Secret has %d keys and not the policy's own Redis alone", len(data))
 	}
 }
 
 func conflict(t *testing.T, c *operator.Cluster) {
-	older := begin(t, c, "conflict")
-	newer := portal("conflict", func(p *mfav1alpha1.MFAPolicy) {
+	older := c.Begin("conflict")
+	newer := operator.Portal("conflict", func(p *mfav1alpha1.MFAPolicy) {
 		p.Name = "another"
 		p.Spec.Selector.MatchLabels = map[string]string{"tier": "web"}
 	})
-	create(t, c, newer)
-	awaitReady(t, c, newer)
-	both := pod("conflict", "both", func(p *corev1.Pod) { p.Labels["tier"] = "web" })
-	create(t, c, both)
+	c.Create(newer)
+	c.AwaitReady(newer)
+	both := operator.Pod("conflict", "both", func(p *corev1.Pod) { p.Labels["tier"] = "web" })
+	c.Admit(both)
 	c.Running(both)
-	message := awaitCondition(t, c, newer, mfav1alpha1.ConditionConflicted, metav1.ConditionTrue, mfav1alpha1.ReasonOlderPolicyWins)
-	wantIn(t, "Conflicted", message, "Policy portal is older and governs 1 of the pods that this one selects, such as both")
-	awaitCondition(t, c, newer, mfav1alpha1.ConditionReady, metav1.ConditionFalse, mfav1alpha1.ReasonOlderPolicyWins)
-	awaitCondition(t, c, older, mfav1alpha1.ConditionConflicted, metav1.ConditionFalse, mfav1alpha1.ReasonNoConflict)
-	if got := both.Annotations[mfav1alpha1.PolicyAnnotation]; got != "portal" || !injected(both) {
+	message := c.AwaitCondition(newer, mfav1alpha1.ConditionConflicted, metav1.ConditionTrue, mfav1alpha1.ReasonOlderPolicyWins)
+	operator.WantIn(t, "Conflicted", message, "Policy portal is older and governs 1 of the pods that this one selects, such as both")
+	c.AwaitCondition(newer, mfav1alpha1.ConditionReady, metav1.ConditionFalse, mfav1alpha1.ReasonOlderPolicyWins)
+	c.AwaitCondition(older, mfav1alpha1.ConditionConflicted, metav1.ConditionFalse, mfav1alpha1.ReasonNoConflict)
+	if got := both.Annotations[mfav1alpha1.PolicyAnnotation]; got != "portal" || !operator.Injected(both) {
 		t.Errorf("the pod belongs to %q, want the older policy", got)
 	}
 	if count := strings.Count(strings.Join(containerNames(both), " "), mfav1alpha1.SidecarContainer); count > 2 {
@@ -281,8 +260,8 @@ func conflict(t *testing.T, c *operator.Cluster) {
 	if newer.Status.Pods == nil || newer.Status.Pods.Selected != 0 {
 		t.Errorf("the newer policy governs %+v", newer.Status.Pods)
 	}
-	remove(t, c, both)
-	awaitReady(t, c, newer)
+	c.Remove(both)
+	c.AwaitReady(newer)
 }
 
 func containerNames(p *corev1.Pod) []string {
@@ -295,79 +274,80 @@ func containerNames(p *corev1.Pod) []string {
 
 func namespacesNotAllowed(t *testing.T, c *operator.Cluster) {
 	for _, name := range []string{operator.Namespace, metav1.NamespaceSystem} {
-		p := portal(name)
-		create(t, c, p)
-		message := awaitCondition(t, c, p, mfav1alpha1.ConditionAccepted, metav1.ConditionFalse, mfav1alpha1.ReasonNamespaceNotAllowed)
-		wantIn(t, "Accepted", message, "Pods of namespace "+name+" cannot be covered", "Move the app and its policy to another namespace")
-		awaitCondition(t, c, p, mfav1alpha1.ConditionInjectionReady, metav1.ConditionFalse, mfav1alpha1.ReasonRulesNotInstalled)
-		if webhook, binding := rules(t, c, p); webhook != nil || binding != nil {
+		p := operator.Portal(name)
+		c.Create(p)
+		message := c.AwaitCondition(p, mfav1alpha1.ConditionAccepted, metav1.ConditionFalse, mfav1alpha1.ReasonNamespaceNotAllowed)
+		operator.WantIn(t, "Accepted", message, "Pods of namespace "+name+" cannot be covered", "Move the app and its policy to another namespace")
+		c.AwaitCondition(p, mfav1alpha1.ConditionInjectionReady, metav1.ConditionFalse, mfav1alpha1.ReasonRulesNotInstalled)
+		if !c.RulesOf(p).None() {
 			t.Errorf("%s: admission rules were made", name)
 		}
-		if sidecarSecret(t, c, name) != nil {
+		if c.SidecarSecret(name) != nil {
 			t.Errorf("%s: keys were delivered to a namespace that has no sidecars", name)
 		}
-		uncovered := pod(name, "portal")
-		create(t, c, uncovered)
-		if injected(uncovered) {
+		uncovered := operator.Pod(name, "portal")
+		c.Create(uncovered)
+		if operator.Injected(uncovered) {
 			t.Errorf("%s: the pod got a sidecar", name)
 		}
-		remove(t, c, uncovered, p)
-		awaitGone(t, c, p)
+		c.Remove(uncovered, p)
+		c.AwaitGone(p)
 	}
 }
 
 func rulesPutBack(t *testing.T, c *operator.Cluster) {
-	p := begin(t, c, "putback")
-	webhook, binding := rules(t, c, p)
-	if webhook == nil || binding == nil {
-		t.Fatal("the rules are not there")
+	p := c.Begin("putback")
+	rules := c.RulesOf(p)
+	if !rules.Complete() {
+		t.Fatalf("there are %d webhooks and %d bindings", len(rules.Webhooks), len(rules.Bindings))
 	}
-	change(t, c, webhook, func(w *admissionregistrationv1.MutatingWebhookConfiguration) {
+	operator.Change(c, &rules.Webhooks[0], func(w *admissionregistrationv1.MutatingWebhookConfiguration) {
 		w.Webhooks[0].FailurePolicy = new(admissionregistrationv1.Ignore)
 		w.Webhooks[0].ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "nobody"}}
 	})
-	change(t, c, binding, func(b *admissionregistrationv1.ValidatingAdmissionPolicyBinding) {
-		b.Spec.ValidationActions = []admissionregistrationv1.ValidationAction{admissionregistrationv1.Audit}
-	})
+	for i := range rules.Bindings {
+		operator.Change(c, &rules.Bindings[i], func(b *admissionregistrationv1.ValidatingAdmissionPolicyBinding) {
+			b.Spec.ValidationActions = []admissionregistrationv1.ValidationAction{admissionregistrationv1.Audit}
+		})
+	}
 	back := func(what string) {
 		t.Helper()
 		operator.Await(t, what, func(context.Context) error {
-			w, b := rules(t, c, p)
-			switch {
-			case w == nil || b == nil:
+			is := c.RulesOf(p)
+			if !is.Complete() {
 				return errors.New("they are not there")
-			case *w.Webhooks[0].FailurePolicy != "Fail" || w.Webhooks[0].ObjectSelector.MatchLabels["app"] != "portal":
-				return fmt.Errorf("the webhook is %+v", w.Webhooks[0])
-			case len(b.Spec.ValidationActions) != 1 || b.Spec.ValidationActions[0] != "Deny":
-				return fmt.Errorf("the binding is %+v", b.Spec)
+			}
+			if w := is.Webhooks[0].Webhooks[0]; *w.FailurePolicy != "Fail" || w.ObjectSelector.MatchLabels["app"] != "portal" {
+				return fmt.Errorf("the webhook is %+v", w)
+			}
+			for _, b := range is.Bindings {
+				if len(b.Spec.ValidationActions) != 1 || b.Spec.ValidationActions[0] != "Deny" {
+					return fmt.Errorf("the binding is %+v", b.Spec)
+				}
 			}
 			return nil
 		})
 	}
 	back("edited rules are put back")
-	remove(t, c, webhook, binding)
+	c.Remove(&rules.Webhooks[0], &rules.Bindings[0], &rules.Bindings[1])
 	back("deleted rules are put back")
-	awaitReady(t, c, p)
-	guarded := pod("putback", "portal-1")
-	create(t, c, guarded)
-	if !injected(guarded) {
-		t.Error("the pod got no sidecar")
-	}
+	c.AwaitReady(p)
+	c.Admit(operator.Pod("putback", "portal-1"))
 }
 
 func secretPutBack(t *testing.T, c *operator.Cluster) {
-	p := begin(t, c, "memory")
-	_, sidecar := protect(t, c, p, operator.App(t))
-	alice := signIn(t, c, sidecar, "alice")
-	alice.enrol()
-	epoch, was := epochOf(t, c, "memory/portal"), sidecarSecret(t, c, "memory")
+	p := c.Begin("memory")
+	_, sidecar := c.Protect(p, "portal-1", operator.App(t))
+	alice := c.SignIn(sidecar, "alice")
+	alice.Enrol()
+	epoch, was := c.EpochOf("memory/portal"), c.SidecarSecret("memory")
 	if epoch == "" || p.Status.Store == nil || !regexp.MustCompile(`^[0-9a-f]{16}$`).MatchString(p.Status.Store.Fingerprint) {
 		t.Fatalf("epoch known: %t, status.store %+v", epoch != "", p.Status.Store)
 	}
 	same := func(what string) {
 		t.Helper()
 		operator.Await(t, what, func(context.Context) error {
-			is := sidecarSecret(t, c, "memory")
+			is := c.SidecarSecret("memory")
 			if is == nil {
 				return errors.New("it is not there")
 			}
@@ -379,17 +359,17 @@ func secretPutBack(t *testing.T, c *operator.Cluster) {
 			return nil
 		})
 	}
-	change(t, c, sidecarSecret(t, c, "memory"), func(s *corev1.Secret) {
+	operator.Change(c, c.SidecarSecret("memory"), func(s *corev1.Secret) {
 		s.StringData = map[string]string{mfav1alpha1.KeysKey: "{}", mfav1alpha1.RedisKey: "{}"}
 	})
 	same("an edited Secret is put back")
-	change(t, c, sidecarSecret(t, c, "memory"), func(s *corev1.Secret) { delete(s.Data, mfav1alpha1.EpochsKey) })
+	operator.Change(c, c.SidecarSecret("memory"), func(s *corev1.Secret) { delete(s.Data, mfav1alpha1.EpochsKey) })
 	same("deleted epochs are put back")
-	remove(t, c, sidecarSecret(t, c, "memory"))
+	c.Remove(c.SidecarSecret("memory"))
 	same("a deleted Secret is put back")
-	awaitReady(t, c, p)
-	if got := alice.lands(); got != "app" {
+	c.AwaitReady(p)
+	if got := alice.Lands(); got != "app" {
 		t.Errorf("alice lands at %s", got)
 	}
-	signIn(t, c, sidecar, "alice").awaitLands("challenge")
+	c.SignIn(sidecar, "alice").AwaitLands("challenge")
 }

@@ -1,5 +1,3 @@
-//go:build unfinished
-
 package lifecycle_test
 
 import (
@@ -19,27 +17,27 @@ import (
 )
 
 func TestRedisGoesAndComesBack(t *testing.T) {
-	c := cluster(t)
+	c := operator.Shared(t)
 	c.Operator()
-	p := begin(t, c, "outage")
-	_, sidecar := protect(t, c, p, operator.App(t))
-	alice := signIn(t, c, sidecar, "alice")
-	alice.enrol()
+	p := c.Begin("outage")
+	_, sidecar := c.Protect(p, "portal-1", operator.App(t))
+	alice := c.SignIn(sidecar, "alice")
+	alice.Enrol()
 	dump := dumpRedis(t, c)
 
 	c.Redis.Kill()
-	message := awaitCondition(t, c, p, mfav1alpha1.ConditionStoreReady, metav1.ConditionFalse, mfav1alpha1.ReasonStoreUnreachable)
-	wantIn(t, "StoreReady", message, "Redis cannot be relied upon")
-	awaitCondition(t, c, p, mfav1alpha1.ConditionPodsProtected, metav1.ConditionUnknown, mfav1alpha1.ReasonStoreUnreachable)
-	awaitCondition(t, c, p, mfav1alpha1.ConditionReady, metav1.ConditionFalse, mfav1alpha1.ReasonStoreUnreachable)
-	awaitEvent(t, c, p, corev1.EventTypeWarning, mfav1alpha1.ReasonStoreUnreachable)
-	if got := alice.lands(); got != "503" {
+	message := c.AwaitCondition(p, mfav1alpha1.ConditionStoreReady, metav1.ConditionFalse, mfav1alpha1.ReasonStoreUnreachable)
+	operator.WantIn(t, "StoreReady", message, "Redis cannot be relied upon")
+	c.AwaitCondition(p, mfav1alpha1.ConditionPodsProtected, metav1.ConditionUnknown, mfav1alpha1.ReasonStoreUnreachable)
+	c.AwaitCondition(p, mfav1alpha1.ConditionReady, metav1.ConditionFalse, mfav1alpha1.ReasonStoreUnreachable)
+	c.AwaitEvent(p, corev1.EventTypeWarning, mfav1alpha1.ReasonStoreUnreachable)
+	if got := alice.Lands(); got != "503" {
 		t.Errorf("without Redis, alice lands at %s", got)
 	}
 	// Pods are still injected, and let nobody through.
-	second := pod("outage", "portal-2")
-	create(t, c, second)
-	if !injected(second) {
+	second := operator.Pod("outage", "portal-2")
+	c.Create(second)
+	if !operator.Injected(second) {
 		t.Fatal("a pod that was made meanwhile got no sidecar")
 	}
 	c.Running(second)
@@ -59,87 +57,87 @@ func TestRedisGoesAndComesBack(t *testing.T) {
 
 	c.Redis.Restart()
 	restoreRedis(t, c, dump)
-	awaitReady(t, c, p)
+	c.AwaitReady(p)
 	shut.AwaitReady()
-	alice.awaitLands("app")
+	alice.AwaitLands("app")
 	if got := p.Status.Pods; got.Selected != 2 || got.Protected != 2 {
 		t.Errorf("pods: %+v, want two, protected", got)
 	}
 }
 
 func TestStoreIsLost(t *testing.T) {
-	c := cluster(t)
+	c := operator.Shared(t)
 	c.Operator()
-	p := begin(t, c, "lost", func(p *mfav1alpha1.MFAPolicy) { p.Spec.RequireForAdmins = true })
-	_, sidecar := protect(t, c, p, operator.App(t))
-	alice := signIn(t, c, sidecar, "alice")
-	alice.enrol()
+	p := c.Begin("lost", func(p *mfav1alpha1.MFAPolicy) { p.Spec.RequireForAdmins = true })
+	_, sidecar := c.Protect(p, "portal-1", operator.App(t))
+	alice := c.SignIn(sidecar, "alice")
+	alice.Enrol()
 	dump := dumpRedis(t, c)
-	epoch, fingerprint := epochOf(t, c, "lost/portal"), p.Status.Store.Fingerprint
+	epoch, fingerprint := c.EpochOf("lost/portal"), p.Status.Store.Fingerprint
 
 	lost := func() string {
 		t.Helper()
 		c.Redis.Do("FLUSHALL")
-		message := awaitCondition(t, c, p, mfav1alpha1.ConditionStoreReady, metav1.ConditionFalse, mfav1alpha1.ReasonStoreLost)
+		message := c.AwaitCondition(p, mfav1alpha1.ConditionStoreReady, metav1.ConditionFalse, mfav1alpha1.ReasonStoreLost)
 		operator.Await(t, "the rules are published again", func(context.Context) error {
 			if !exists(c, "sallyport:{lost}:policy:portal") {
 				return fmt.Errorf("they are not: %+v", p.Status.Conditions)
 			}
 			return nil
 		})
-		alice.awaitLands("503")
+		alice.AwaitLands("503")
 		if exists(c, "sallyport:{lost/portal}:epoch") {
 			t.Error("the epoch was made again")
 		}
-		if epochOf(t, c, "lost/portal") != epoch || p.Status.Store.Fingerprint != fingerprint {
+		if c.EpochOf("lost/portal") != epoch || p.Status.Store.Fingerprint != fingerprint {
 			t.Error("the cluster forgot which store held the enrolments")
 		}
 		return message
 	}
 	message := lost()
-	wantIn(t, "StoreReady", message, "Redis has lost the enrolments of lost/portal (store "+fingerprint+"), and nobody can pass",
+	operator.WantIn(t, "StoreReady", message, "Redis has lost the enrolments of lost/portal (store "+fingerprint+"), and nobody can pass",
 		"Restore Redis from a backup", "kubectl -n lost annotate mfapolicy portal --overwrite "+mfav1alpha1.AcceptStoreLossAnnotation+"="+fingerprint)
-	wantIn(t, "the event", awaitEvent(t, c, p, corev1.EventTypeWarning, mfav1alpha1.ReasonStoreLost).Note, fingerprint)
+	operator.WantIn(t, "the event", c.AwaitEvent(p, corev1.EventTypeWarning, mfav1alpha1.ReasonStoreLost).Note, fingerprint)
 
 	// One way out: the backup.
 	restoreRedis(t, c, dump)
-	awaitReady(t, c, p)
-	alice.awaitLands("app")
-	signIn(t, c, sidecar, "alice").awaitLands("challenge")
+	c.AwaitReady(p)
+	alice.AwaitLands("app")
+	c.SignIn(sidecar, "alice").AwaitLands("challenge")
 
 	// The other: to accept the loss, by the very command that the condition names. An
 	// acceptance of another store's loss is none.
 	message = lost()
-	change(t, c, p, func(p *mfav1alpha1.MFAPolicy) {
+	operator.Change(c, p, func(p *mfav1alpha1.MFAPolicy) {
 		p.Annotations = map[string]string{mfav1alpha1.AcceptStoreLossAnnotation: "0123456789abcdef"}
 	})
-	awaitCondition(t, c, p, mfav1alpha1.ConditionStoreReady, metav1.ConditionFalse, mfav1alpha1.ReasonStoreLost)
-	alice.awaitLands("503")
+	c.AwaitCondition(p, mfav1alpha1.ConditionStoreReady, metav1.ConditionFalse, mfav1alpha1.ReasonStoreLost)
+	alice.AwaitLands("503")
 	at := strings.Index(message, "kubectl -n lost annotate")
 	c.Kubectl(message[at:])
-	awaitReady(t, c, p)
-	if p.Status.Store.Fingerprint == fingerprint || epochOf(t, c, "lost/portal") == epoch {
+	c.AwaitReady(p)
+	if p.Status.Store.Fingerprint == fingerprint || c.EpochOf("lost/portal") == epoch {
 		t.Error("the new store is known by the old epoch")
 	}
-	alice.awaitLands("app") // she is not enrolled any more
-	signIn(t, c, sidecar, "adam").awaitLands("enrol")
-	signIn(t, c, sidecar, "alice").enrol()
+	alice.AwaitLands("app") // she is not enrolled any more
+	c.SignIn(sidecar, "adam").AwaitLands("enrol")
+	c.SignIn(sidecar, "alice").Enrol()
 
 	// What was accepted once is not accepted for the next loss.
-	epoch, fingerprint = epochOf(t, c, "lost/portal"), p.Status.Store.Fingerprint
-	alice = signIn(t, c, sidecar, "alice")
+	epoch, fingerprint = c.EpochOf("lost/portal"), p.Status.Store.Fingerprint
+	alice = c.SignIn(sidecar, "alice")
 	lost()
 }
 
 // The master key ring is never made anew while anything depends on it.
 func TestMasterKeysAreDeleted(t *testing.T) {
-	c := cluster(t)
+	c := operator.Shared(t)
 	process := c.Operator()
-	p := begin(t, c, "keyless", func(p *mfav1alpha1.MFAPolicy) { p.Spec.RequireForAdmins = true })
-	_, sidecar := protect(t, c, p, operator.App(t))
-	alice := signIn(t, c, sidecar, "alice")
-	alice.enrol()
-	delivered := sidecarSecret(t, c, "keyless")
+	p := c.Begin("keyless", func(p *mfav1alpha1.MFAPolicy) { p.Spec.RequireForAdmins = true })
+	_, sidecar := c.Protect(p, "portal-1", operator.App(t))
+	alice := c.SignIn(sidecar, "alice")
+	alice.Enrol()
+	delivered := c.SidecarSecret("keyless")
 	master := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operator.Namespace, Name: mfav1alpha1.MasterSecret}}
 	if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(master), master); err != nil {
 		t.Fatal(err)
@@ -147,33 +145,33 @@ func TestMasterKeysAreDeleted(t *testing.T) {
 	backup := master.DeepCopy()
 	gone := func() {
 		t.Helper()
-		message := awaitCondition(t, c, p, mfav1alpha1.ConditionKeysReady, metav1.ConditionFalse, mfav1alpha1.ReasonKeysMissing)
-		wantIn(t, "KeysReady", message, "restore Secret "+operator.Namespace+"/"+mfav1alpha1.MasterSecret+" from a backup",
+		message := c.AwaitCondition(p, mfav1alpha1.ConditionKeysReady, metav1.ConditionFalse, mfav1alpha1.ReasonKeysMissing)
+		operator.WantIn(t, "KeysReady", message, "restore Secret "+operator.Namespace+"/"+mfav1alpha1.MasterSecret+" from a backup",
 			"MFAPolicy keyless/portal", "every user look unenrolled")
-		awaitGone(t, c, master.DeepCopy())
-		is := sidecarSecret(t, c, "keyless")
+		c.AwaitGone(master.DeepCopy())
+		is := c.SidecarSecret("keyless")
 		if is == nil || string(is.Data[mfav1alpha1.KeysKey]) != string(delivered.Data[mfav1alpha1.KeysKey]) {
 			t.Error("the delivered keys were overwritten")
 		}
-		if got := alice.lands(); got != "app" {
+		if got := alice.Lands(); got != "app" {
 			t.Errorf("alice lands at %s", got)
 		}
-		signIn(t, c, sidecar, "adam").awaitLands("enrol")
+		c.SignIn(sidecar, "adam").AwaitLands("enrol")
 	}
-	remove(t, c, master)
+	c.Remove(master)
 	gone()
 	// Nor by an operator that starts without.
 	process.Stop()
-	remove(t, c, sidecarSecret(t, c, "keyless"))
+	c.Remove(c.SidecarSecret("keyless"))
 	delivered.ResourceVersion, delivered.UID = "", ""
-	create(t, c, delivered.DeepCopy())
+	c.Create(delivered.DeepCopy())
 	c.Operator()
 	gone()
 
 	backup.ResourceVersion, backup.UID = "", ""
-	create(t, c, backup)
-	awaitReady(t, c, p)
-	signIn(t, c, sidecar, "alice").awaitLands("challenge")
+	c.Create(backup)
+	c.AwaitReady(p)
+	c.SignIn(sidecar, "alice").AwaitLands("challenge")
 }
 
 // dumpRedis is a backup of what Redis holds.
