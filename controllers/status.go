@@ -67,7 +67,8 @@ func (r *MFAPolicyReconciler) saveStatus(ctx context.Context, p *pass) error {
 }
 
 // tell emits an event for each condition whose status or reason changed. A
-// condition that begins as good as it gets is no news.
+// condition that begins as good as it gets is no news, and neither is a Ready that
+// repeats what another condition has just told.
 func (r *MFAPolicyReconciler) tell(p *pass) {
 	for _, c := range p.policy.Status.Conditions {
 		was := meta.FindStatusCondition(p.before.Status.Conditions, c.Type)
@@ -75,7 +76,7 @@ func (r *MFAPolicyReconciler) tell(p *pass) {
 			continue
 		}
 		bad := isBad(&c)
-		if was == nil && !bad && c.Type != string(mfav1alpha1.ConditionReady) {
+		if ready := c.Type == string(mfav1alpha1.ConditionReady); ready && bad || !ready && !bad && was == nil {
 			continue
 		}
 		kind := corev1.EventTypeNormal

@@ -22,6 +22,9 @@ import (
 // storeRetry is how soon a Redis that did not answer is asked again.
 const storeRetry = 5 * time.Second
 
+// unreliable is what StoreReady says of a Redis that is known, but of no use now.
+const unreliable = "Redis cannot be relied upon: %v. Until it can, nobody passes who has or needs a second factor"
+
 // checkStore reaches the policy's Redis and makes sure that it is the one that held
 // the enrolments. It sets StoreReady. A store that lost them is never taken for an
 // empty one: its epoch is not made again until an administrator accepts the loss.
@@ -58,7 +61,7 @@ func (r *MFAPolicyReconciler) checkStore(ctx context.Context, p *pass) error {
 				"or point the operator to its own", p.realm(), r.Namespace, mfav1alpha1.MasterSecret)
 		return nil
 	default:
-		p.fails(t, mfav1alpha1.ReasonStoreUnreachable, "Redis cannot be relied upon: %v", err)
+		p.fails(t, mfav1alpha1.ReasonStoreUnreachable, unreliable, err)
 		p.soon(storeRetry)
 		return nil
 	}
@@ -181,9 +184,9 @@ func (r *MFAPolicyReconciler) checkHealth(ctx context.Context, p *pass) {
 	}
 	switch health := store.Check(ctx); {
 	case errors.Is(health.Err, redisstore.ErrEvicts), errors.Is(health.Err, redisstore.ErrReadOnly):
-		p.fails(t, mfav1alpha1.ReasonStoreMisconfigured, "Redis cannot be relied upon: %v", health.Err)
+		p.fails(t, mfav1alpha1.ReasonStoreMisconfigured, unreliable, health.Err)
 	case health.Err != nil:
-		p.fails(t, mfav1alpha1.ReasonStoreUnreachable, "Redis cannot be relied upon: %v", health.Err)
+		p.fails(t, mfav1alpha1.ReasonStoreUnreachable, unreliable, health.Err)
 		p.soon(storeRetry)
 	default:
 		p.holds(t, mfav1alpha1.ReasonStoreReady, "Redis answers, and is the store %s that holds the enrolments", fingerprint(p.epoch))

@@ -97,8 +97,8 @@ func (m *Master) Load(ctx context.Context, dependents func(context.Context) ([]s
 		return nil, fmt.Errorf("%w, and what depends on it is not known: %w", ErrRingMissing, err)
 	}
 	if len(named) > 0 {
-		return nil, fmt.Errorf("%w: restore Secret %s/%s from a backup, for %s depends on it. A new ring would make "+
-			"every user look unenrolled; to accept that, delete what depends on it first",
+		return nil, fmt.Errorf("%w: restore Secret %s/%s from a backup; it is needed for %s. A new ring would make "+
+			"every user look unenrolled; to accept that, delete what needs it first",
 			ErrRingMissing, m.Namespace, mfav1alpha1.MasterSecret, first(named))
 	}
 	if err := m.create(ctx); err != nil && !apierrors.IsAlreadyExists(err) {

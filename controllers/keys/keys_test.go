@@ -106,7 +106,7 @@ func notAnew(t *testing.T, m *keys.Master) {
 		err   error
 		want  string
 	}{
-		{[]string{"Secret acme/sallyport-sidecar"}, nil, "restore Secret " + m.Namespace + "/sallyport-master-keys from a backup, for Secret acme/sallyport-sidecar depends on it"},
+		{[]string{"Secret acme/sallyport-sidecar"}, nil, "restore Secret " + m.Namespace + "/sallyport-master-keys from a backup; it is needed for Secret acme/sallyport-sidecar"},
 		{[]string{"a", "b", "c", "d"}, nil, "a, b, c and 1 more"},
 		{nil, boom, "boom"},
 	} {
