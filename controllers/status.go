@@ -66,24 +66,33 @@ func (r *MFAPolicyReconciler) saveStatus(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// tell emits an event for each condition whose status or reason changed. A
-// condition that begins as good as it gets is no news, and neither is a Ready that
-// repeats what another condition has just told.
+// tell emits an event for each condition that is news.
 func (r *MFAPolicyReconciler) tell(p *pass) {
 	for _, c := range p.policy.Status.Conditions {
-		was := meta.FindStatusCondition(p.before.Status.Conditions, c.Type)
-		if was != nil && was.Status == c.Status && was.Reason == c.Reason {
-			continue
-		}
-		bad := isBad(&c)
-		if ready := c.Type == string(mfav1alpha1.ConditionReady); ready && bad || !ready && !bad && was == nil {
+		if !isNews(meta.FindStatusCondition(p.before.Status.Conditions, c.Type), &c) {
 			continue
 		}
 		kind := corev1.EventTypeNormal
-		if bad {
+		if isBad(&c) {
 			kind = corev1.EventTypeWarning
 		}
 		r.Events.Eventf(p.policy, nil, kind, c.Reason, c.Type, "%s", c.Message)
+	}
+}
+
+// isNews reports whether people should be told of a condition. One cause is told
+// once: a Ready that is not True repeats another condition, and what cannot be known
+// cannot for a reason that another one tells. A condition that begins as good as it
+// gets is no news either.
+func isNews(was, c *metav1.Condition) bool {
+	changed := was == nil || was.Status != c.Status || was.Reason != c.Reason
+	switch {
+	case !changed, c.Status == metav1.ConditionUnknown:
+		return false
+	case c.Type == string(mfav1alpha1.ConditionReady):
+		return !isBad(c)
+	default:
+		return was != nil || isBad(c)
 	}
 }
 
