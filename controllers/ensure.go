@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -20,6 +22,8 @@ type ensured struct {
 	object  client.Object
 	key     client.ObjectKey
 	desired runtime.ApplyConfiguration
+	// sole means that nobody else may add to the object, but labels and annotations.
+	sole bool
 }
 
 // applied remembers what was applied, so that a pass that changes nothing writes
@@ -50,12 +54,13 @@ func (a *applied) ensure(ctx context.Context, c client.Client, e ensured) error 
 	if err == nil && a.stands(e, hash) {
 		return nil
 	}
-	if err := c.Apply(ctx, e.desired, client.FieldOwner(mfav1alpha1.FieldManager), client.ForceOwnership); err != nil {
-		return fmt.Errorf("apply %s: %w", e.key, err)
+	write := apply
+	if found := err == nil; found && e.sole {
+		write = replace
 	}
-	version, err := versionOf(e.desired)
+	version, err := write(ctx, c, e, encoded)
 	if err != nil {
-		return fmt.Errorf("read what was applied as %s: %w", e.key, err)
+		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -64,6 +69,48 @@ func (a *applied) ensure(ctx context.Context, c client.Client, e ensured) error 
 	}
 	a.seen[keyOf(e.object, e.key)] = appliedAs{hash: hash, version: version}
 	return nil
+}
+
+// apply takes the object's fields for ours, and leaves alone what others added. It
+// returns the version that came of it.
+func apply(ctx context.Context, c client.Client, e ensured, _ []byte) (version string, err error) {
+	if err := c.Apply(ctx, e.desired, client.FieldOwner(mfav1alpha1.FieldManager), client.ForceOwnership); err != nil {
+		return "", fmt.Errorf("apply %s: %w", e.key, err)
+	}
+	if version, err = versionOf(e.desired); err != nil {
+		return "", fmt.Errorf("read what was applied as %s: %w", e.key, err)
+	}
+	return version, nil
+}
+
+// replace makes the object what is desired and nothing else, but for labels and
+// annotations: in an admission rule, a condition that somebody added would switch the
+// rule off.
+func replace(ctx context.Context, c client.Client, e ensured, desired []byte) (version string, err error) {
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(e.object)
+	if err != nil {
+		return "", fmt.Errorf("convert %s: %w", e.key, err)
+	}
+	kind, err := c.GroupVersionKindFor(e.object)
+	if err != nil {
+		return "", fmt.Errorf("convert %s: %w", e.key, err)
+	}
+	is, wanted := &unstructured.Unstructured{Object: fields}, new(unstructured.Unstructured)
+	is.SetGroupVersionKind(kind)
+	if err := json.Unmarshal(desired, &wanted.Object); err != nil {
+		return "", fmt.Errorf("convert %s: %w", e.key, err)
+	}
+	labels := is.GetLabels()
+	if labels == nil {
+		labels = make(map[string]string)
+	}
+	maps.Copy(labels, wanted.GetLabels())
+	wanted.Object["metadata"] = is.DeepCopy().Object["metadata"]
+	wanted.SetLabels(labels)
+	if err := c.Patch(ctx, wanted, client.MergeFrom(is), client.FieldOwner(mfav1alpha1.FieldManager)); err != nil {
+		return "", fmt.Errorf("replace %s: %w", e.key, err)
+	}
+	return wanted.GetResourceVersion(), nil
 }
 
 // versionOf returns the resource version of an apply configuration into which the

@@ -100,8 +100,9 @@ func (r *MFAPolicyReconciler) restrict(ctx context.Context, p *pass, in *guard.I
 		return fmt.Errorf("NetworkPolicy %s is not the operator's; rename it, or run without --network-policies", name)
 	}
 	return r.applied.ensure(ctx, r.Client, ensured{
-		&networkingv1.NetworkPolicy{},
-		client.ObjectKey{Namespace: p.policy.Namespace, Name: name},
-		guard.NetworkPolicy(p.policy, []int32{in.AppPort}),
+		object:  &networkingv1.NetworkPolicy{},
+		key:     client.ObjectKey{Namespace: p.policy.Namespace, Name: name},
+		desired: guard.NetworkPolicy(p.policy, []int32{in.AppPort}),
+		sole:    true,
 	})
 }

@@ -56,7 +56,7 @@ func (r *MFAPolicyReconciler) installRules(ctx context.Context, p *pass) error {
 // rulesOf are the admission rules of a policy, in the order in which they are made.
 func rulesOf(p *mfav1alpha1.MFAPolicy, target admission.Target) []ensured {
 	rule := func(object client.Object, name *string, desired runtime.ApplyConfiguration) ensured {
-		return ensured{object, client.ObjectKey{Name: *name}, desired}
+		return ensured{object: object, key: client.ObjectKey{Name: *name}, desired: desired, sole: true}
 	}
 	backstop, statusBackstop := admission.Backstop(), admission.StatusBackstop()
 	binding, statusBinding := admission.BackstopBinding(p), admission.StatusBackstopBinding(p)

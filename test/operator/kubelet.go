@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -40,7 +41,7 @@ func (c *Cluster) RunSidecar(pod *corev1.Pod, app string) *Sidecar {
 	}
 	container := &pod.Spec.InitContainers[at]
 	mount := filepath.Join(c.dir, "mounts", string(pod.UID))
-	c.mountSecret(pod.Namespace, mount)
+	c.mount(pod, mount)
 	traffic, ops := "127.0.0.1:"+freePort(c.t), "127.0.0.1:"+freePort(c.t)
 	args := make([]string, 0, len(container.Args))
 	for _, arg := range container.Args {
@@ -101,20 +102,15 @@ func environment(pod *corev1.Pod, container *corev1.Container) []string {
 	return env
 }
 
-// mountSecret writes the namespace's Secret into a folder, and keeps it so.
-func (c *Cluster) mountSecret(namespace, dir string) {
+// mount writes what the sidecar's volume projects into a folder, and keeps it so.
+func (c *Cluster) mount(pod *corev1.Pod, dir string) {
 	c.t.Helper()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		c.t.Fatal(err)
 	}
-	read := func(ctx context.Context) (map[string][]byte, error) {
-		secret := new(corev1.Secret)
-		err := c.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: mfav1alpha1.SidecarSecret}, secret)
-		return secret.Data, err
-	}
 	var present map[string][]byte
-	Await(c.t, "the sidecars' Secret is there", func(ctx context.Context) (err error) {
-		present, err = read(ctx)
+	Await(c.t, "what the sidecar mounts is there", func(ctx context.Context) (err error) {
+		present, err = c.projected(ctx, pod)
 		return err
 	})
 	write(c.t, dir, present)
@@ -130,7 +126,7 @@ func (c *Cluster) mountSecret(namespace, dir string) {
 				return
 			case <-ticker.C:
 			}
-			now, err := read(ctx)
+			now, err := c.projected(ctx, pod)
 			if err == nil && !maps.EqualFunc(now, present, func(a, b []byte) bool { return string(a) == string(b) }) {
 				present = now
 				write(c.t, dir, now)
@@ -138,6 +134,30 @@ func (c *Cluster) mountSecret(namespace, dir string) {
 		}
 	}()
 	c.t.Cleanup(func() { <-done })
+}
+
+// projected are the files of the sidecar's volume. Like a kubelet, it has none at all
+// while one is missing.
+func (c *Cluster) projected(ctx context.Context, pod *corev1.Pod) (map[string][]byte, error) {
+	at := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == mfav1alpha1.SidecarVolume && v.Projected != nil })
+	if at < 0 {
+		return nil, fmt.Errorf("pod %s has no volume %s", pod.Name, mfav1alpha1.SidecarVolume)
+	}
+	files := make(map[string][]byte)
+	for _, source := range pod.Spec.Volumes[at].Projected.Sources {
+		secret := new(corev1.Secret)
+		if err := c.Client.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: source.Secret.Name}, secret); err != nil {
+			return nil, err
+		}
+		for _, item := range source.Secret.Items {
+			content, ok := secret.Data[item.Key]
+			if !ok {
+				return nil, fmt.Errorf("Secret %s has no key %s", secret.Name, item.Key)
+			}
+			files[item.Path] = content
+		}
+	}
+	return files, nil
 }
 
 func write(t testing.TB, dir string, files map[string][]byte) {

@@ -128,7 +128,7 @@ func (n *PodNetwork) RunContainer(c *Cluster, pod *corev1.Pod, name string) *Pro
 	container := &pod.Spec.InitContainers[at]
 	mount := filepath.Join(c.dir, "mounts", string(pod.UID))
 	if name == mfav1alpha1.SidecarContainer {
-		c.mountSecret(pod.Namespace, mount)
+		c.mount(pod, mount)
 	} else if err := os.MkdirAll(mount, 0o700); err != nil {
 		n.t.Fatal(err)
 	}

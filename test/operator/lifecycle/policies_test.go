@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,12 +46,12 @@ func TestPolicies(t *testing.T) {
 }
 
 func reachesSidecars(t *testing.T, c *operator.Cluster) {
-	p := c.Begin("happy", func(p *mfav1alpha1.MFAPolicy) { p.Spec.RequireForAdmins = true })
-	app := operator.App(t)
-	early := operator.Pod("happy", "early", func(p *corev1.Pod) { p.Labels = nil })
-	c.Create(early)
-	operator.Change(c, early, func(e *corev1.Pod) { e.Labels = map[string]string{"app": "portal"} })
+	early := operator.Pod("happy", "early")
+	c.Create(operator.NewNamespace("happy"), early)
 	c.Running(early)
+	p := operator.Portal("happy", func(p *mfav1alpha1.MFAPolicy) { p.Spec.RequireForAdmins = true })
+	c.Create(p)
+	app := operator.App(t)
 	message := c.AwaitCondition(p, mfav1alpha1.ConditionPodsProtected, metav1.ConditionFalse, mfav1alpha1.ReasonPodsUnprotected)
 	operator.WantIn(t, "PodsProtected", message, "1 of 1 pods run without a sidecar, such as early", "kubectl -n happy delete pod early")
 	// The command in the message is what helps.
@@ -239,7 +240,7 @@ func ownRedis(t *testing.T, c *operator.Cluster) {
 func conflict(t *testing.T, c *operator.Cluster) {
 	older := c.Begin("conflict")
 	newer := operator.Portal("conflict", func(p *mfav1alpha1.MFAPolicy) {
-		p.Name = "another"
+		p.Name = "tier" // two of the same second go by their names
 		p.Spec.Selector.MatchLabels = map[string]string{"tier": "web"}
 	})
 	c.Create(newer)
@@ -301,9 +302,16 @@ func rulesPutBack(t *testing.T, c *operator.Cluster) {
 	if !rules.Complete() {
 		t.Fatalf("there are %d webhooks and %d bindings", len(rules.Webhooks), len(rules.Bindings))
 	}
+	// Beside what is changed: a condition of somebody's own, which would let every pod by.
+	never := admissionregistrationv1.MatchCondition{Name: "never", Expression: "false"}
 	operator.Change(c, &rules.Webhooks[0], func(w *admissionregistrationv1.MutatingWebhookConfiguration) {
 		w.Webhooks[0].FailurePolicy = new(admissionregistrationv1.Ignore)
 		w.Webhooks[0].ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "nobody"}}
+		w.Webhooks[0].MatchConditions = append(w.Webhooks[0].MatchConditions, never)
+	})
+	backstop := &admissionregistrationv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: rules.Bindings[0].Spec.PolicyName}}
+	operator.Change(c, backstop, func(v *admissionregistrationv1.ValidatingAdmissionPolicy) {
+		v.Spec.MatchConditions = append(v.Spec.MatchConditions, never)
 	})
 	for i := range rules.Bindings {
 		operator.Change(c, &rules.Bindings[i], func(b *admissionregistrationv1.ValidatingAdmissionPolicyBinding) {
@@ -312,13 +320,17 @@ func rulesPutBack(t *testing.T, c *operator.Cluster) {
 	}
 	back := func(what string) {
 		t.Helper()
-		operator.Await(t, what, func(context.Context) error {
+		operator.Await(t, what, func(ctx context.Context) error {
 			is := c.RulesOf(p)
 			if !is.Complete() {
 				return errors.New("they are not there")
 			}
-			if w := is.Webhooks[0].Webhooks[0]; *w.FailurePolicy != "Fail" || w.ObjectSelector.MatchLabels["app"] != "portal" {
+			if w := is.Webhooks[0].Webhooks[0]; *w.FailurePolicy != "Fail" || w.ObjectSelector.MatchLabels["app"] != "portal" ||
+				slices.Contains(w.MatchConditions, never) {
 				return fmt.Errorf("the webhook is %+v", w)
+			}
+			if err := c.Client.Get(ctx, client.ObjectKeyFromObject(backstop), backstop); err != nil || slices.Contains(backstop.Spec.MatchConditions, never) {
+				return fmt.Errorf("the backstop's conditions are %+v, %w", backstop.Spec.MatchConditions, err)
 			}
 			for _, b := range is.Bindings {
 				if len(b.Spec.ValidationActions) != 1 || b.Spec.ValidationActions[0] != "Deny" {
