@@ -10,6 +10,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -144,11 +145,15 @@ func (r *MFAPolicyReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	return ctrl.Result{RequeueAfter: p.again}, nil
 }
 
-// begin reads what a pass is about: nil where the policy is gone.
+// begin reads what a pass is about: nil where the policy is gone. Then nothing made
+// for it may stay in force.
 func (r *MFAPolicyReconciler) begin(ctx context.Context, req ctrl.Request) (*pass, error) {
 	policy := new(mfav1alpha1.MFAPolicy)
 	if err := r.Client.Get(ctx, req.NamespacedName, policy); err != nil {
-		return nil, client.IgnoreNotFound(err)
+		if apierrors.IsNotFound(err) {
+			return nil, r.sweepRules(ctx, req.NamespacedName)
+		}
+		return nil, err
 	}
 	p := &pass{policy: policy, before: policy.DeepCopy(), again: r.Resync}
 	namespace := new(corev1.Namespace)

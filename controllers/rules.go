@@ -37,7 +37,7 @@ func (r *MFAPolicyReconciler) installRules(ctx context.Context, p *pass) error {
 	}
 	// The binding below reads the images from the status that the API server has.
 	if r.rememberImage(p) {
-		if err := r.saveStatus(ctx, p); err != nil {
+		if err := r.writeStatus(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -88,8 +88,13 @@ func (r *MFAPolicyReconciler) rememberImage(p *pass) bool {
 // InjectionReady.
 func (r *MFAPolicyReconciler) withdrawRules(ctx context.Context, p *pass) error {
 	p.fails(mfav1alpha1.ConditionInjectionReady, mfav1alpha1.ReasonDeleting, "The policy is being deleted; new pods get no sidecar")
+	return r.deleteRules(ctx, p.policy)
+}
+
+// deleteRules removes the admission rules that were made for a policy.
+func (r *MFAPolicyReconciler) deleteRules(ctx context.Context, p *mfav1alpha1.MFAPolicy) error {
 	// What they hold is of no matter for withdrawing them; what all policies share stays.
-	for _, rule := range rulesOf(p.policy, r.Webhook) {
+	for _, rule := range rulesOf(p, r.Webhook) {
 		if _, shared := rule.object.(*admissionregistrationv1.ValidatingAdmissionPolicy); shared {
 			continue
 		}
@@ -100,4 +105,23 @@ func (r *MFAPolicyReconciler) withdrawRules(ctx context.Context, p *pass) error 
 		}
 	}
 	return nil
+}
+
+// sweepRules removes the admission rules of a policy that is gone without our leave,
+// its finalizer removed by somebody: they would refuse pods for ever, with nothing to
+// delete that explains it. Every rule that stands at a start is an event of its own,
+// so what went while no operator ran is swept too.
+func (r *MFAPolicyReconciler) sweepRules(ctx context.Context, key client.ObjectKey) error {
+	policy := new(mfav1alpha1.MFAPolicy)
+	// The cache may be behind, and what is swept by mistake is a door left open.
+	err := r.Live.Get(ctx, key, policy)
+	if err == nil {
+		return fmt.Errorf("MFAPolicy %s is there, but not yet in the cache", key)
+	}
+	if !apierrors.IsNotFound(err) {
+		return fmt.Errorf("ask whether MFAPolicy %s is gone: %w", key, err)
+	}
+	policy.Namespace, policy.Name = key.Namespace, key.Name
+	r.channels.forget(key)
+	return r.deleteRules(ctx, policy)
 }

@@ -46,13 +46,19 @@ func (p *pass) summarise() {
 	p.holds(mfav1alpha1.ConditionReady, mfav1alpha1.ReasonReady, "Everything that the policy asks for is in force")
 }
 
-// saveStatus is the one writer of status. It writes what changed, and tells of
-// every condition that did in an event.
+// saveStatus ends a pass: it sums up what its steps have found, and writes it.
 func (r *MFAPolicyReconciler) saveStatus(ctx context.Context, p *pass) error {
 	if p.gone {
 		return nil
 	}
 	p.summarise()
+	return r.writeStatus(ctx, p)
+}
+
+// writeStatus is the one writer of status. It writes what changed, and tells of every
+// condition that did in an event. A pass that is not at its end must not say Ready:
+// conditions of the steps to come are not there yet, or are those of the pass before.
+func (r *MFAPolicyReconciler) writeStatus(ctx context.Context, p *pass) error {
 	if equality.Semantic.DeepEqual(p.before.Status, p.policy.Status) {
 		return nil
 	}

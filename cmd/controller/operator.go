@@ -112,11 +112,11 @@ func newOperator(f *flags, config *rest.Config) (*operator, error) {
 // certificates are cert-manager's where its folder is named, else our own.
 func (f *flags) certificates(mgr ctrl.Manager) (certificates, error) {
 	if f.certDir != "" {
-		return certs.NewFiles(mgr, certs.FilesOptions{Dir: f.certDir, Names: f.webhookNames(), Clock: time.Now})
+		return certs.NewFiles(mgr, certs.FilesOptions{Dir: f.certDir, Names: f.webhookNames(), Metrics: metrics.Registry, Clock: time.Now})
 	}
 	return certs.NewKeeper(mgr, certs.Options{
 		Secret: types.NamespacedName{Namespace: f.namespace, Name: certificateSecret},
-		Names:  f.webhookNames(), Clock: time.Now, Random: rand.Reader,
+		Names:  f.webhookNames(), Metrics: metrics.Registry, Clock: time.Now, Random: rand.Reader,
 	})
 }
 

@@ -23,6 +23,8 @@ func TestBackstop(t *testing.T) {
 				p.Finalizers = []string{"example.com/wait"}
 			}))
 			t.Run("create", func(t *testing.T) { testCreate(t, f) })
+			t.Run("weakened", func(t *testing.T) { testWeakened(t, f) })
+			t.Run("capture", func(t *testing.T) { testCapture(t, f) })
 			t.Run("update", func(t *testing.T) { testUpdate(t, f) })
 			t.Run("old pods", func(t *testing.T) { testOldPods(t, f) })
 			t.Run("entering", func(t *testing.T) { testEntering(t, f) })
@@ -53,7 +55,9 @@ func testCreate(t *testing.T, f *fixture) {
 		{"other namespace", func(p *corev1.Pod) { p.Namespace = "other" }, ""},
 		{"fake sidecar among the containers", func(p *corev1.Pod) { p.Spec.Containers[0].Name = "sallyport" }, "arrived without"},
 		{"fake image", but(func(p *corev1.Pod) { sidecar(p).Image = "evil.example/sidecar" }), "not one that the operator injects"},
-		{"init container that ends", but(func(p *corev1.Pod) { sidecar(p).RestartPolicy = nil }), "restartPolicy Always"},
+		{"init container that ends", but(func(p *corev1.Pod) {
+			sidecar(p).RestartPolicy, sidecar(p).StartupProbe, sidecar(p).ReadinessProbe, sidecar(p).LivenessProbe = nil, nil, nil, nil
+		}), "restartPolicy Always"},
 		{"another command", but(func(p *corev1.Pod) { sidecar(p).Command = []string{"/sidecar", "version"} }), "must follow"},
 		{"no arguments", but(func(p *corev1.Pod) { sidecar(p).Args = nil }), "must follow an MFAPolicy of namespace acme"},
 		{"policy of another namespace", but(func(p *corev1.Pod) { sidecar(p).Args[1] = "other/portal" }), "must follow"},

@@ -14,6 +14,8 @@ type validation struct{ expression, short, message string }
 //     sidecar are not held to anything: their finalizers must be removable.
 //   - sidecars, guards: the injected containers, by their reserved names.
 //   - secretVolumes: the volumes that hold the namespace's keys, whatever their name.
+//   - mustRedirect: the policy asks for capture Redirect. What Auto comes to for a new
+//     pod is the injector's to say: the status may be a moment behind.
 var variables = []variable{
 	{"creating", `request.operation == 'CREATE'`},
 	{"debugging", `request.?subResource.orValue('') == 'ephemeralcontainers'`},
@@ -30,6 +32,7 @@ var variables = []variable{
 	{"oldInits", `oldObject == null ? [] : oldObject.spec.?initContainers.orValue([])`},
 	{"sidecars", `variables.inits.filter(c, c.name == 'sallyport')`},
 	{"wasInjected", `variables.oldInits.exists(c, c.name == 'sallyport')`},
+	{"redirects", `variables.inits.filter(c, c.name == 'sallyport-redirect')`},
 	{"guardImages", `variables.inits.filter(c, c.name in ['sallyport', 'sallyport-redirect']).map(c, c.image)`},
 	{"oldGuardImages", `variables.oldInits.filter(c, c.name in ['sallyport', 'sallyport-redirect']).map(c, c.image)`},
 	{"annotations", `object.metadata.?annotations.orValue({})`},
@@ -42,9 +45,17 @@ var variables = []variable{
 		size(args) > 1 && args[0] == '--follow' && args.filter(a, a.startsWith('--follow') || a.startsWith('-follow')).size() == 1
 		).map(args, args[1])`},
 
-	{"secretVolumes", `object.spec.?volumes.orValue([]).filter(v,
-		v.?secret.?secretName.orValue('') == 'sallyport-sidecar' ||
-		v.?projected.?sources.orValue([]).exists(s, s.?secret.?name.orValue('') == 'sallyport-sidecar')).map(v, v.name)`},
+	{"mustRedirect", `(params.spec.?capture.orValue('') == 'Redirect' ||
+		!variables.creating && params.?status.?capture.orValue('') == 'Redirect') &&
+		variables.followed.exists(f, f == variables.realm + params.metadata.name)`},
+
+	{"volumes", `object.spec.?volumes.orValue([])`},
+	{"secretVolumes", `variables.volumes.filter(v, v.name == 'sallyport' ||
+		v.?projected.?sources.orValue([]).exists(s, s.?secret.?name.orValue('') == 'sallyport-sidecar') || 'sallyport-sidecar' in [
+			v.?secret.?secretName.orValue(''), v.?csi.?nodePublishSecretRef.?name.orValue(''), v.?azureFile.?secretName.orValue(''),
+			v.?cephfs.?secretRef.?name.orValue(''), v.?cinder.?secretRef.?name.orValue(''), v.?flexVolume.?secretRef.?name.orValue(''),
+			v.?iscsi.?secretRef.?name.orValue(''), v.?rbd.?secretRef.?name.orValue(''), v.?scaleIO.?secretRef.?name.orValue(''),
+			v.?storageos.?secretRef.?name.orValue('')]).map(v, v.name)`},
 	{"others", `object.spec.containers + variables.inits.filter(c, c.name != 'sallyport')`},
 
 	{"name", `object.metadata.?name.orValue(object.metadata.?generateName.orValue(''))`},
@@ -63,6 +74,8 @@ func covers(labels string) string {
 }
 
 // validations of the backstop, in the order in which a person should hear of them.
+// Together they hold the injected containers to all that package injection writes and
+// that gives them their force; resources, and how an image is pulled, are not of it.
 var validations = []validation{
 	{
 		`!variables.debugging`,
@@ -90,6 +103,13 @@ var validations = []validation{
 		ask whoever runs Sallyport whether the webhook configuration sallyport.' + request.namespace + '.' + params.metadata.name + ' is there'`,
 	},
 	{
+		`!variables.entering || (!object.spec.?hostNetwork.orValue(false) && !object.spec.?hostPID.orValue(false) &&
+			!object.spec.?shareProcessNamespace.orValue(false))`,
+		"hostNetwork, hostPID and shareProcessNamespace are refused in pods that an MFAPolicy selects.",
+		`'A pod that ' + variables.policy + ' selects must not set hostNetwork, hostPID or shareProcessNamespace: each opens the sidecar, or a way
+		around it. Remove the field from the pod'`,
+	},
+	{
 		`!variables.entering || variables.sidecars.all(c, c.?restartPolicy.orValue('') == 'Always')`,
 		"The init container sallyport must have restartPolicy Always.",
 		`'The init container sallyport must have restartPolicy Always: its name is reserved for the sidecar of ' + variables.policy`,
@@ -108,6 +128,71 @@ var validations = []validation{
 		variables.policy) + '. Create the pod anew and leave the container out: the injector adds it'`,
 	},
 	{
+		`!variables.entering || variables.sidecars.map(c, c.?args.orValue([])).all(args, size(args) >= 14 &&
+			args[2] == '--app' && args[3].matches('^http://127[.]0[.]0[.]1:[0-9]{1,5}$') &&
+			args[4] == '--keys' && args[5] == '/var/run/sallyport/keys.json' &&
+			args[6] == '--redis-file' && args[7] == '/var/run/sallyport/redis.json' &&
+			args[8] == '--listen' && args[9] == ':15080' &&
+			args[10] == '--ops-listen' && args[11] == ':15090' &&
+			args[12] == '--log-level' && args[13] in ['debug', 'info', 'warn', 'error'] && (
+				size(args) == 14 ||
+				size(args) == 16 && args[14] == '--redis-key-prefix' ||
+				size(args) == 16 && args[14] == '--probes' && size(variables.redirects) > 0 ||
+				size(args) == 18 && args[14] == '--redis-key-prefix' && args[16] == '--probes' && size(variables.redirects) > 0))`,
+		"The sidecar's arguments are not what the operator injects.",
+		`'The arguments of the init container sallyport are not what the operator injects for ' + variables.policy + '. Leave the container out:
+		the injector adds it'`,
+	},
+	{
+		`!variables.entering || variables.sidecars.all(c,
+			size(c.?envFrom.orValue([])) == 0 && size(c.?env.orValue([])) == 2 &&
+			c.env[0].name == 'POD_NAME' && c.env[0].?valueFrom.?fieldRef.?fieldPath.orValue('') == 'metadata.name' &&
+			c.env[1].name == 'POD_UID' && c.env[1].?valueFrom.?fieldRef.?fieldPath.orValue('') == 'metadata.uid')`,
+		"The sidecar's environment is not what the operator injects.",
+		`'The environment of the init container sallyport is not what the operator injects for ' + variables.policy + '. Leave the container
+		out: the injector adds it'`,
+	},
+	{
+		`!variables.entering || variables.sidecars.all(c, !has(c.lifecycle) && !has(c.workingDir) &&
+			c.?ports.orValue([]).all(p, p.containerPort in [15080, 15090] && p.?hostPort.orValue(0) == 0) &&
+			[c.?startupProbe, c.?readinessProbe, c.?livenessProbe].all(p,
+				p.?httpGet.?port.orValue(0) == 15090 && p.?httpGet.?host.orValue('') == ''))`,
+		"The sidecar's ports, probes or hooks are not what the operator injects.",
+		`'The ports, probes or hooks of the init container sallyport are not what the operator injects for ' + variables.policy + '. Leave the
+		container out: the injector adds it'`,
+	},
+	{
+		`!variables.entering || (
+			variables.sidecars.all(c, size(c.?volumeDevices.orValue([])) == 0 && size(c.?volumeMounts.orValue([])) == 2 &&
+				c.volumeMounts.all(m, m.?readOnly.orValue(false) && !has(m.subPath) && !has(m.subPathExpr) && (
+					m.name == 'sallyport' && m.mountPath == '/var/run/sallyport' ||
+					m.name == 'sallyport-no-token' && m.mountPath == '/var/run/secrets/kubernetes.io/serviceaccount'))) &&
+			variables.volumes.exists(v, v.name == 'sallyport-no-token' && has(v.downwardAPI) &&
+				size(v.downwardAPI.?items.orValue([])) == 0) &&
+			variables.volumes.exists(v, v.name == 'sallyport' && size(v.?projected.?sources.orValue([])) == 1 &&
+				v.projected.sources.all(s, s.?secret.?name.orValue('') == 'sallyport-sidecar' &&
+					!s.?secret.?optional.orValue(false) && size(s.?secret.?items.orValue([])) == 2 &&
+					s.secret.items[0].key == 'keys.json' && s.secret.items[0].path == 'keys.json' &&
+					s.secret.items[1].path == 'redis.json' && (s.secret.items[1].key == 'redis.json' ||
+						variables.followed.exists(f, s.secret.items[1].key == 'redis-' + f.substring(size(variables.realm)) + '.json')))))`,
+		"The sidecar's volumes are not what the operator injects.",
+		`'The volumes of the init container sallyport are not what the operator injects for ' + variables.policy + '. Leave the container and
+		its volumes out: the injector adds them'`,
+	},
+	{
+		`!variables.entering || (
+			(!variables.mustRedirect || size(variables.redirects) == 1) &&
+			variables.redirects.all(c, c.image in variables.images && !has(c.command) && !has(c.restartPolicy) &&
+				size(c.?env.orValue([])) == 0 && size(c.?envFrom.orValue([])) == 0 &&
+				!c.?securityContext.?privileged.orValue(false) &&
+				c.?securityContext.?capabilities.?add.orValue([]) == ['NET_ADMIN'] &&
+				variables.sidecars.all(s, c.?args.orValue([]) ==
+					['redirect', '--port', s.args[3].substring(size('http://127.0.0.1:')), '--to', '15080'])))`,
+		"The init container sallyport-redirect is missing or not what the operator injects.",
+		`'The init container sallyport-redirect is missing, or is not what the operator injects for ' + variables.policy + '. Create the pod
+		anew and leave the container out: the injector adds it'`,
+	},
+	{
 		`!variables.entering || variables.sidecars.all(c,
 			c.?securityContext.?runAsNonRoot.orValue(false) &&
 			c.?securityContext.?runAsUser.orValue(0) == 65532 &&
@@ -122,6 +207,7 @@ var validations = []validation{
 	},
 	{
 		`!variables.entering || (
+			variables.secretVolumes.all(v, v == 'sallyport') &&
 			variables.others.all(c,
 				c.?volumeMounts.orValue([]).all(m, !(m.name in variables.secretVolumes)) &&
 				c.?env.orValue([]).all(e, e.?valueFrom.?secretKeyRef.?name.orValue('') != 'sallyport-sidecar') &&
@@ -130,13 +216,6 @@ var validations = []validation{
 		"No container but the sidecar may read the Secret sallyport-sidecar.",
 		`'No container but the sidecar may mount or read the Secret sallyport-sidecar in a pod that ' + variables.policy + ' selects, and an
 		ephemeral container may not come with it. Take it out of the pod'`,
-	},
-	{
-		`!variables.entering || (!object.spec.?hostNetwork.orValue(false) && !object.spec.?hostPID.orValue(false) &&
-			!object.spec.?shareProcessNamespace.orValue(false))`,
-		"hostNetwork, hostPID and shareProcessNamespace are refused in pods that an MFAPolicy selects.",
-		`'A pod that ' + variables.policy + ' selects must not set hostNetwork, hostPID or shareProcessNamespace: each opens the sidecar, or a way
-		around it. Remove the field from the pod'`,
 	},
 	{
 		`variables.creating || variables.debugging || !variables.wasInjected || variables.guardImages == variables.oldGuardImages`,

@@ -1,7 +1,9 @@
 package admission_test
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -9,12 +11,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
 	"github.com/sallyport/sallyport/controllers/admission"
+	"github.com/sallyport/sallyport/controllers/injection"
 	"github.com/sallyport/sallyport/test/apiserver"
 )
 
@@ -122,7 +126,9 @@ func pod(name string, mutate func(*corev1.Pod)) *corev1.Pod {
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: map[string]string{"app": "portal"}},
 		Spec: corev1.PodSpec{
-			Containers: []corev1.Container{{Name: "app", Image: "registry.example/app"}},
+			Containers: []corev1.Container{{
+				Name: "app", Image: "registry.example/app", Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}},
+			}},
 		},
 	}
 	if mutate != nil {
@@ -131,24 +137,32 @@ func pod(name string, mutate func(*corev1.Pod)) *corev1.Pod {
 	return p
 }
 
-// guarded adds what the injector adds.
-func guarded(p *corev1.Pod) {
-	p.Annotations = map[string]string{mfav1alpha1.PolicyAnnotation: "portal", mfav1alpha1.RevisionAnnotation: "abc"}
-	p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "sallyport", VolumeSource: corev1.VolumeSource{
-		Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{
-			Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: mfav1alpha1.SidecarSecret}},
-		}}},
-	}})
-	p.Spec.InitContainers = append([]corev1.Container{{
-		Name: mfav1alpha1.SidecarContainer, Image: image,
-		Args:          []string{"--follow", namespace + "/portal", "--app", "http://127.0.0.1:8080"},
-		RestartPolicy: new(corev1.ContainerRestartPolicyAlways),
-		VolumeMounts:  []corev1.VolumeMount{{Name: "sallyport", MountPath: mfav1alpha1.SidecarMount}},
-		SecurityContext: &corev1.SecurityContext{
-			RunAsUser: new(int64(65532)), RunAsNonRoot: new(true), ReadOnlyRootFilesystem: new(true), AllowPrivilegeEscalation: new(false),
-			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-		},
-	}}, p.Spec.InitContainers...)
+// guarded adds what the injector adds where capture is Port.
+func guarded(p *corev1.Pod) { inject(p, mfav1alpha1.CapturePort) }
+
+// redirected adds what the injector adds where capture is Redirect; the sidecar makes
+// the app's probe.
+func redirected(p *corev1.Pod) {
+	p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{
+		HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(8080)},
+	}}
+	inject(p, mfav1alpha1.CaptureRedirect)
+}
+
+// inject is the injector itself: what it writes and what the backstop asks for cannot
+// drift apart.
+func inject(p *corev1.Pod, capture mfav1alpha1.Capture, change ...func(*injection.Settings)) {
+	governing := new(mfav1alpha1.MFAPolicy)
+	governing.Name, governing.Namespace = "portal", namespace
+	governing.Spec.App.Port.Number = 8080
+	settings := injection.For(governing, capture, injection.Operator{Image: image, Version: "v1"})
+	for _, c := range change {
+		c(&settings)
+	}
+	settings.Namespace = cmp.Or(p.Namespace, namespace)
+	if err := injection.Inject(p, settings); err != nil {
+		panic(err)
+	}
 }
 
 // but is a guarded pod with something wrong about it.
@@ -159,4 +173,17 @@ func but(mutate func(*corev1.Pod)) func(*corev1.Pod) {
 	}
 }
 
-func sidecar(p *corev1.Pod) *corev1.Container { return &p.Spec.InitContainers[0] }
+func sidecar(p *corev1.Pod) *corev1.Container { return container(p, mfav1alpha1.SidecarContainer) }
+
+func redirect(p *corev1.Pod) *corev1.Container { return container(p, mfav1alpha1.RedirectContainer) }
+
+func container(p *corev1.Pod, name string) *corev1.Container {
+	return &p.Spec.InitContainers[slices.IndexFunc(p.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == name })]
+}
+
+// keys is the source of the volume that holds the sidecar's keys.
+func keys(p *corev1.Pod) *corev1.VolumeSource {
+	return &p.Spec.Volumes[slices.IndexFunc(p.Spec.Volumes, func(v corev1.Volume) bool {
+		return v.Name == mfav1alpha1.SidecarVolume
+	})].VolumeSource
+}

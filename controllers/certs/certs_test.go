@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -127,7 +128,7 @@ func newNamespace(t *testing.T, namespace string) {
 }
 
 // newKeeper runs a Keeper with the rights that an operator has, and no more.
-func newKeeper(t *testing.T, namespace string, c *clock) *certs.Keeper {
+func newKeeper(t *testing.T, namespace string, c *clock, metrics prometheus.Registerer) *certs.Keeper {
 	t.Helper()
 	user, err := server.Env.AddUser(envtest.User{Name: "operator-of-" + namespace}, nil)
 	must(t, err)
@@ -164,7 +165,7 @@ func newKeeper(t *testing.T, namespace string, c *clock) *certs.Keeper {
 	mgr := newManager(t, user.Config())
 	keeper, err := certs.NewKeeper(mgr, certs.Options{
 		Secret: types.NamespacedName{Namespace: namespace, Name: name}, Names: []string{"hook.acme.svc"},
-		Settle: 200 * time.Millisecond, Clock: c.now, Random: rand.Reader,
+		Settle: 200 * time.Millisecond, Metrics: metrics, Clock: c.now, Random: rand.Reader,
 	})
 	must(t, err)
 	run(t, mgr)
@@ -178,6 +179,47 @@ func serial(t *testing.T, get func(*tls.ClientHelloInfo) (*tls.Certificate, erro
 		return ""
 	}
 	return cert.Leaf.SerialNumber.String()
+}
+
+const expiryMetric = "sallyport_webhook_certificate_expiry_timestamp_seconds"
+
+// wantExpiry checks that the metric tells when what is served expires.
+func wantExpiry(t *testing.T, metrics prometheus.Gatherer, get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) {
+	t.Helper()
+	cert, err := get(nil)
+	must(t, err)
+	if got, want := expiry(t, metrics), float64(cert.Leaf.NotAfter.Unix()); got != want {
+		t.Errorf("%s is %.0f, want %.0f", expiryMetric, got, want)
+	}
+}
+
+func expiry(t *testing.T, metrics prometheus.Gatherer) float64 {
+	t.Helper()
+	families, err := metrics.Gather()
+	must(t, err)
+	for _, f := range families {
+		if f.GetName() == expiryMetric {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("there is no %s", expiryMetric)
+	return 0
+}
+
+func TestTheMetricIsZeroUntilThereIsACertificate(t *testing.T) {
+	metrics := prometheus.NewRegistry()
+	options := certs.Options{
+		Secret: types.NamespacedName{Namespace: "metric", Name: name}, Names: []string{"hook.acme.svc"},
+		Metrics: metrics, Clock: new(clock).now, Random: rand.Reader,
+	}
+	_, err := certs.NewKeeper(newManager(t, server.Config), options) // which never runs
+	must(t, err)
+	if got := expiry(t, metrics); got != 0 {
+		t.Errorf("it is %.0f", got)
+	}
+	if _, err := certs.NewKeeper(newManager(t, server.Config), options); err == nil {
+		t.Error("a second certificate took the same metric")
+	}
 }
 
 func authorities(bundle []byte) int { return bytes.Count(bundle, []byte("BEGIN CERTIFICATE")) }
@@ -202,10 +244,12 @@ func TestKeeperMakesAndRenews(t *testing.T) {
 	// A Secret that a chart made beforehand is as good as none.
 	must(t, server.Client.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "keep"}}))
 	c := new(clock)
-	k := newKeeper(t, "keep", c)
+	metrics := prometheus.NewRegistry()
+	k := newKeeper(t, "keep", c, metrics)
 	eventually(t, "there is a certificate", func() bool { return len(k.Bundle()) > 0 })
 	<-k.Changed()
 	first, bundle := serial(t, k.GetCertificate), k.Bundle()
+	wantExpiry(t, metrics, k.GetCertificate)
 
 	t.Run("a certificate that ages is renewed by the same authority", func(t *testing.T) {
 		c.advance(45 * 24 * time.Hour)
@@ -214,6 +258,7 @@ func TestKeeperMakesAndRenews(t *testing.T) {
 		if !bytes.Equal(k.Bundle(), bundle) {
 			t.Error("the bundle has changed")
 		}
+		wantExpiry(t, metrics, k.GetCertificate)
 	})
 	t.Run("an authority that ages is succeeded once it is trusted", func(t *testing.T) {
 		hook := &admissionregistrationv1.MutatingWebhookConfiguration{
@@ -268,12 +313,14 @@ func TestFilesChangeOver(t *testing.T) {
 	}
 	must(t, server.Client.Create(t.Context(), hook))
 	t.Cleanup(func() { _ = server.Client.Delete(context.Background(), hook) }) //nolint:usetesting // the test's own has ended
-	mgr, c := newManager(t, server.Config), new(clock)
+	mgr, c, metrics := newManager(t, server.Config), new(clock), prometheus.NewRegistry()
 	f, err := certs.NewFiles(mgr, certs.FilesOptions{
-		Dir: dir, Names: []string{"hook.acme.svc"}, Settle: 100 * time.Millisecond, Poll: 20 * time.Millisecond, Clock: c.now,
+		Dir: dir, Names: []string{"hook.acme.svc"}, Settle: 100 * time.Millisecond, Poll: 20 * time.Millisecond,
+		Metrics: metrics, Clock: c.now,
 	})
 	must(t, err)
 	run(t, mgr)
+	wantExpiry(t, metrics, f.GetCertificate)
 	first := serial(t, f.GetCertificate)
 
 	next := writeFiles(t, dir, "hook.acme.svc")

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -26,6 +27,8 @@ type FilesOptions struct {
 	// Poll is how often the files are read. They come by an exchange of links, which
 	// notifications of the file system miss. Default: ten seconds.
 	Poll time.Duration
+	// Metrics is as in Options.
+	Metrics prometheus.Registerer
 	// Clock of the process.
 	Clock func() time.Time
 }
@@ -62,9 +65,12 @@ func NewFiles(mgr ctrl.Manager, o FilesOptions) (*Files, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read certificates: %w", err)
 	}
-	f := &Files{served: newServed(o.Names, o.Clock), options: o, trust: trust{reader: live, settle: o.Settle}}
+	f := &Files{options: o, trust: trust{reader: live, settle: o.Settle}}
 	cert, authority, err := f.read(o.Clock())
 	if err != nil {
+		return nil, err
+	}
+	if f.served, err = newServed(o.Names, o.Clock, o.Metrics); err != nil {
 		return nil, err
 	}
 	f.authority = authority

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -37,6 +38,8 @@ type Options struct {
 	Settle time.Duration
 	// Retain is how long an authority is trusted after it was replaced. Default: an hour.
 	Retain time.Duration
+	// Metrics is where the certificate's expiry is shown. May be left out.
+	Metrics prometheus.Registerer
 	// Clock and Random of the process.
 	Clock  func() time.Time
 	Random io.Reader
@@ -90,8 +93,12 @@ func NewKeeper(mgr ctrl.Manager, o Options) (*Keeper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep certificates: %w", err)
 	}
+	served, err := newServed(o.Names, o.Clock, o.Metrics)
+	if err != nil {
+		return nil, err
+	}
 	k := &Keeper{
-		served: newServed(o.Names, o.Clock), options: o, mgr: mgr, live: live,
+		served: served, options: o, mgr: mgr, live: live,
 		trust: trust{reader: live, settle: o.Settle},
 	}
 	return k, mgr.Add(k)

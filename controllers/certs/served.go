@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -26,8 +27,29 @@ type served struct {
 	bundle []byte
 }
 
-func newServed(names []string, clock func() time.Time) *served {
-	return &served{names: names, clock: clock, changed: make(chan event.GenericEvent, 1)}
+func newServed(names []string, clock func() time.Time, metrics prometheus.Registerer) (*served, error) {
+	s := &served{names: names, clock: clock, changed: make(chan event.GenericEvent, 1)}
+	if metrics == nil {
+		return s, nil
+	}
+	err := metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sallyport_webhook_certificate_expiry_timestamp_seconds",
+		Help: "When the certificate that the webhook serves expires, in seconds since 1970; 0 while there is none.",
+	}, s.expiry))
+	if err != nil {
+		return nil, fmt.Errorf("register the certificate's metric: %w", err)
+	}
+	return s, nil
+}
+
+// expiry is 0 without a certificate, which an alert on one that is about to expire
+// takes for the worst.
+func (s *served) expiry() float64 {
+	cert := s.present()
+	if cert == nil || cert.Leaf == nil {
+		return 0
+	}
+	return float64(cert.Leaf.NotAfter.Unix())
 }
 
 // GetCertificate is for tls.Config. Until there is a certificate, handshakes fail.

@@ -90,6 +90,7 @@ func (in *Input) unprotectedPods(f findings) {
 		if pod.Spec.HostNetwork {
 			f.add(kindPod, pod.Name, "It uses its node's network, so %s is open at the node's address. Set hostNetwork: false.", appPortText(port))
 		}
+		powerfulContainers(f, pod)
 	}
 }
 

@@ -22,7 +22,8 @@ type Operator struct {
 	Version string
 	// PullPolicy of the Image. Default: IfNotPresent.
 	PullPolicy corev1.PullPolicy
-	// ExtraArgs follow the sidecar's own arguments, as they are.
+	// ExtraArgs follow the sidecar's own arguments, as they are. The backstop of
+	// package admission admits --redis-key-prefix and no other.
 	ExtraArgs []string
 	// HookKey is a secret from which the tokens of captured lifecycle hooks are made;
 	// all replicas of the operator must have the same. Without it, pods with such

@@ -106,7 +106,8 @@ func (d *PodDefaulter) governing(ctx context.Context, namespace string, pod labe
 	}
 	covering := selection.Governing(policies.Items, pod)
 	if len(covering) == 0 {
-		return nil, apierrors.NewServiceUnavailable("no MFAPolicy that selects this pod is known here yet; try again")
+		return nil, apierrors.NewServiceUnavailable(fmt.Sprintf("an MFAPolicy of namespace %[1]s selects this pod, "+
+			"but no MFAPolicy that selects this pod is known here yet; try again in a moment, and see kubectl get mfapolicies -n %[1]s", namespace))
 	}
 	p := covering[0]
 	if err := usable(p); err != nil {
