@@ -36,7 +36,8 @@ func (p *pass) summarise() {
 	for _, s := range summarised {
 		c := meta.FindStatusCondition(p.policy.Status.Conditions, string(s.condition))
 		if c == nil {
-			continue
+			p.unknown(mfav1alpha1.ConditionReady, mfav1alpha1.ReasonNotChecked, "%s is not known yet", s.condition)
+			return
 		}
 		if c.Status != s.good {
 			p.fails(mfav1alpha1.ConditionReady, mfav1alpha1.ConditionReason(c.Reason), "%s: %s", c.Type, c.Message)
