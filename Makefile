@@ -114,8 +114,8 @@ generate: $(CONTROLLER_GEN) ## Write the deep copies of the API types
 ##@ Check
 
 .PHONY: test
-test: setup ## All there is: set-up, lint, vet, every test with the race detector
-	@failed=; for step in lint vet unit operator browser; do \
+test: setup ## All there is: set-up, lint, vet, verify, every test with the race detector
+	@failed=; for step in lint vet verify unit operator browser; do \
 	  echo "==> $$step"; $(MAKE) --no-print-directory $$step || failed="$$failed $$step"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "==> FAILED:$$failed"; exit 1; fi

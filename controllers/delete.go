@@ -13,8 +13,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
+	"github.com/sallyport/sallyport/controllers/keys"
+	"github.com/sallyport/sallyport/sidecar/control"
 	"github.com/sallyport/sallyport/sidecar/redisstore"
 )
 
@@ -33,10 +36,18 @@ func (r *MFAPolicyReconciler) release(ctx context.Context, p *pass) error {
 	if !p.leaving() {
 		if err := r.clearStore(ctx, p); err != nil {
 			p.soon(storeRetry)
+			p.fails(mfav1alpha1.ConditionPublished, mfav1alpha1.ReasonStoreUnreachable,
+				"The policy stays until what it left in Redis can be removed, which is tried again: %v", err)
 			return err
 		}
 		if err := r.clearNamespace(ctx, p); err != nil {
 			return err
+		}
+	}
+	if p.leaving() {
+		// The namespace must not wait for Redis.
+		if err := r.dropRedisUser(ctx, p); err != nil {
+			log.FromContext(ctx).Info("The Redis user of a namespace that is gone was not removed", "namespace", p.policy.Namespace, "reason", err.Error())
 		}
 	}
 	if !controllerutil.RemoveFinalizer(p.policy, mfav1alpha1.Finalizer) {
@@ -53,19 +64,24 @@ func (r *MFAPolicyReconciler) release(ctx context.Context, p *pass) error {
 	return nil
 }
 
-var errStoreAway = errors.New("the policy's record cannot be withdrawn while Redis is away; it is tried again")
+// errStoreUnknown is what clearStore says where StoreReady tells the cause.
+var errStoreUnknown = errors.New("how Redis is reached is not known, see the condition StoreReady")
 
 // clearStore withdraws the policy's record, and purges enrolments where that was
 // asked for by the workspace's name and no other policy shares it.
 func (r *MFAPolicyReconciler) clearStore(ctx context.Context, p *pass) error {
-	if p.channel == nil {
-		// A policy that never reached its store has left nothing there.
-		if p.policy.Status.PublishedGeneration == 0 {
-			return nil
-		}
-		return errStoreAway
+	switch {
+	case p.policy.Status.PublishedGeneration == 0 && p.channel == nil:
+		return nil // a policy that never reached its store has left nothing there
+	case p.store == nil:
+		return errStoreUnknown
 	}
-	if err := p.channel.Withdraw(ctx, p.policy.Name); err != nil {
+	// It takes no keys to withdraw: where they are lost, the policy can still go.
+	channel := control.New(control.Config{Client: p.store.Client, Prefix: r.KeyPrefix, Namespace: p.policy.Namespace, Clock: r.Clock})
+	if err := channel.Withdraw(ctx, p.policy.Name); err != nil {
+		return err
+	}
+	if err := r.dropRedisUser(ctx, p); err != nil {
 		return err
 	}
 	_, workspace, _ := strings.Cut(p.realm(), "/")
@@ -79,6 +95,18 @@ func (r *MFAPolicyReconciler) clearStore(ctx context.Context, p *pass) error {
 	p.purged = true
 	r.Events.Eventf(p.policy, nil, corev1.EventTypeNormal, "Purged", "Purge", "Deleted %d records of workspace %s", purged, workspace)
 	return nil
+}
+
+// dropRedisUser removes the namespace's Redis user with its last policy.
+func (r *MFAPolicyReconciler) dropRedisUser(ctx context.Context, p *pass) error {
+	if !r.RedisUsers || p.store == nil || p.policy.Spec.Redis != nil || p.hasSiblings() {
+		return nil
+	}
+	return keys.DropUser(ctx, p.store.Client, r.KeyPrefix, p.policy.Namespace)
+}
+
+func (p *pass) hasSiblings() bool {
+	return slices.ContainsFunc(p.siblings, func(s mfav1alpha1.MFAPolicy) bool { return s.Name != p.policy.Name })
 }
 
 // shared reports whether another policy that stays has the same workspace.
@@ -97,7 +125,7 @@ func (r *MFAPolicyReconciler) clearNamespace(ctx context.Context, p *pass) error
 		return nil
 	}
 	defer r.secrets.lock(p.policy.Namespace)()
-	if slices.ContainsFunc(p.siblings, func(s mfav1alpha1.MFAPolicy) bool { return s.Name != p.policy.Name }) {
+	if p.hasSiblings() {
 		p.epoch = ""
 		return r.writeSecret(ctx, p)
 	}

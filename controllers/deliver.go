@@ -59,6 +59,11 @@ func (r *MFAPolicyReconciler) deliver(ctx context.Context, p *pass) error {
 		p.fails(t, mfav1alpha1.ReasonKeysUnreadable, "The keys could not be delivered to Secret %s: %v", mfav1alpha1.SidecarSecret, err)
 		return err
 	}
+	if p.redis == nil {
+		p.unknown(t, mfav1alpha1.ReasonNotChecked,
+			"Secret %s holds the namespace's keys; how the sidecars reach Redis is not known, see the condition StoreReady", mfav1alpha1.SidecarSecret)
+		return nil
+	}
 	p.holds(t, mfav1alpha1.ReasonKeysDelivered, "Secret %s holds the namespace's keys", mfav1alpha1.SidecarSecret)
 	return nil
 }
@@ -115,7 +120,8 @@ func (r *MFAPolicyReconciler) content(p *pass, present *corev1.Secret) (map[stri
 	switch {
 	case p.purged:
 		delete(epochs, p.realm())
-	case p.epoch != "":
+	case p.epoch != "" && epochs[p.realm()] == p.remembered:
+		// Else another policy of the workspace has accepted a loss meanwhile.
 		epochs[p.realm()] = p.epoch
 	}
 	if content[mfav1alpha1.EpochsKey], err = json.Marshal(epochs); err != nil {

@@ -137,17 +137,21 @@ func (k *Keys) dependents(ctx context.Context) ([]string, error) {
 	return named, nil
 }
 
-// step takes a rotation one step on, and reports whether the ring changed.
+// step takes a rotation one step on, and reports whether there is news. Nobody else
+// may run it at the same time. The keys can be had while state asks every sidecar
+// and every Redis, however long that takes.
 func (k *Keys) step(ctx context.Context, state func(*keys.Ring) (*keys.State, error)) (changed bool, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	ring, err := k.reload(ctx)
+	ring, err := k.fresh(ctx)
 	if err != nil {
 		return false, err
 	}
 	s, err := state(ring)
 	if err != nil {
-		return false, err
+		stalled, why := keys.Stalled(ring, err.Error())
+		if why != nil {
+			return false, why
+		}
+		return k.progressed(nil, stalled, nil), err
 	}
 	next, progress, err := keys.Next(*s, k.master.Random)
 	if err != nil {
@@ -157,11 +161,27 @@ func (k *Keys) step(ctx context.Context, state func(*keys.Ring) (*keys.State, er
 		if err := k.master.Save(ctx, next); err != nil {
 			return false, err
 		}
+	}
+	return k.progressed(next, progress, s.Realms), nil
+}
+
+// fresh reads the ring as it is now.
+func (k *Keys) fresh(ctx context.Context) (*keys.Ring, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.reload(ctx)
+}
+
+// progressed takes up what a step found, and reports whether that is news.
+func (k *Keys) progressed(next *keys.Ring, progress keys.Progress, uses map[string]*seal.Use) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	news := next != nil || progress.Phase != k.progress.Phase || progress.Waiting != k.progress.Waiting
+	if next != nil {
 		k.ring, k.asOf = next, k.clock()
 	}
-	changed = next != nil || progress.Phase != k.progress.Phase || progress.Waiting != k.progress.Waiting
-	k.progress, k.uses = progress, s.Realms
-	return changed, nil
+	k.progress, k.uses = progress, uses
+	return news
 }
 
 // Status says how far a rotation is, and what of a realm still needs which key; nil
@@ -175,8 +195,8 @@ func (k *Keys) Status(realm string) *mfav1alpha1.KeyStatus {
 	status := &mfav1alpha1.KeyStatus{
 		Primary: int64(k.progress.Primary), Phase: string(k.progress.Phase), Waiting: k.progress.Waiting,
 	}
-	use := k.uses[realm]
-	for _, v := range k.progress.Versions {
+	use, versions := k.uses[realm], k.progress.Versions
+	for _, v := range versions[max(0, len(versions)-mfav1alpha1.MaxKeyVersions):] {
 		version := mfav1alpha1.KeyVersion{ID: int64(v.ID), Status: string(v.Status)}
 		if use != nil {
 			version.Seeds, version.RecoveryCodeSets = use.Seals[v.ID], use.Codes[v.ID]

@@ -34,8 +34,9 @@ type pass struct {
 	redis *redisstore.Document
 	// store is the connection to the policy's Redis; nil where there is none.
 	store *Store
-	// epoch that the realm's store must have; "" where it is not known.
-	epoch string
+	// epoch that the realm's store must have; "" where it is not known. remembered is
+	// what the namespace's Secret said of it when the pass began.
+	epoch, remembered string
 	// channel to the sidecars; nil without keys or store.
 	channel *control.Channel
 	// published is what the sidecars are told to obey; nil where that is not known.

@@ -31,20 +31,33 @@ var summarised = []struct {
 	{mfav1alpha1.ConditionPodsProtected, metav1.ConditionTrue},
 }
 
-// summarise sets Ready.
+// summarise sets Ready: to the first condition that is bad, else to the first that
+// is not known, which is so for a reason that a bad one tells.
 func (p *pass) summarise() {
-	for _, s := range summarised {
-		c := meta.FindStatusCondition(p.policy.Status.Conditions, string(s.condition))
-		if c == nil {
-			p.unknown(mfav1alpha1.ConditionReady, mfav1alpha1.ReasonNotChecked, "%s is not known yet", s.condition)
-			return
-		}
-		if c.Status != s.good {
-			p.fails(mfav1alpha1.ConditionReady, mfav1alpha1.ConditionReason(c.Reason), "%s: %s", c.Type, c.Message)
-			return
+	for _, wanted := range []func(*metav1.Condition, metav1.ConditionStatus) bool{isKnownBad, isUnknown} {
+		for _, s := range summarised {
+			c := meta.FindStatusCondition(p.policy.Status.Conditions, string(s.condition))
+			if c == nil {
+				c = &metav1.Condition{
+					Type: string(s.condition), Status: metav1.ConditionUnknown,
+					Reason: string(mfav1alpha1.ReasonNotChecked), Message: "It is not known yet",
+				}
+			}
+			if wanted(c, s.good) {
+				p.fails(mfav1alpha1.ConditionReady, mfav1alpha1.ConditionReason(c.Reason), "%s: %s", c.Type, c.Message)
+				return
+			}
 		}
 	}
 	p.holds(mfav1alpha1.ConditionReady, mfav1alpha1.ReasonReady, "Everything that the policy asks for is in force")
+}
+
+func isKnownBad(c *metav1.Condition, good metav1.ConditionStatus) bool {
+	return c.Status != good && !isUnknown(c, good)
+}
+
+func isUnknown(c *metav1.Condition, _ metav1.ConditionStatus) bool {
+	return c.Status == metav1.ConditionUnknown
 }
 
 // saveStatus ends a pass: it sums up what its steps have found, and writes it.

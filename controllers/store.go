@@ -30,6 +30,10 @@ const unreliable = "Redis cannot be relied upon: %v. Until it can, nobody passes
 // empty one: its epoch is not made again until an administrator accepts the loss.
 func (r *MFAPolicyReconciler) checkStore(ctx context.Context, p *pass) error {
 	const t = mfav1alpha1.ConditionStoreReady
+	if p.refused {
+		p.unknown(t, mfav1alpha1.ReasonNotChecked, "The store is of no use until the condition Accepted is True")
+		return nil
+	}
 	document, problem, err := r.redisOf(ctx, p)
 	if err != nil || problem != "" {
 		if problem == "" {
@@ -104,9 +108,10 @@ func (r *MFAPolicyReconciler) checkEpoch(ctx context.Context, p *pass) error {
 	ensure := func(expected string) (string, error) {
 		return redisstore.EnsureEpoch(ctx, p.store.Client, r.KeyPrefix, p.realm(), expected, r.Random, stamp)
 	}
-	if p.epoch, err = r.rememberedEpoch(ctx, p); err != nil {
+	if p.remembered, err = r.rememberedEpoch(ctx, p); err != nil {
 		return err
 	}
+	p.epoch = p.remembered
 	known := p.knownStore()
 	accepted := known != "" && p.policy.Annotations[mfav1alpha1.AcceptStoreLossAnnotation] == known
 	if p.epoch == "" && known != "" && !accepted {

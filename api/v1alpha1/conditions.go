@@ -9,8 +9,8 @@ type ConditionType string
 type ConditionReason string
 
 const (
-	// ConditionReady summarises: every other condition is as it should be, and every
-	// running pod is protected.
+	// ConditionReady summarises every other condition but DirectAccessBlocked, which
+	// is about what surrounds the pods and not about the policy.
 	// Reasons for True: Ready. For False: the reason of the first condition that is
 	// not as it should be.
 	ConditionReady ConditionType = "Ready"

@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -26,6 +28,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // servesKubectl asks with the kubectl of the current minor, as people do.
 func servesKubectl(t *testing.T, s *apiserver.Server) {
 	kubectl := newKubectl(t, s.Config)
+	awaitSchema(t, s.Config)
 	for name, args := range map[string][]string{
 		"explain":           {"explain", "mfapolicy"},
 		"explain-recursive": {"explain", "mfapolicy", "--recursive"},
@@ -50,6 +53,29 @@ func servesKubectl(t *testing.T, s *apiserver.Server) {
 			t.Errorf("the wide form does not give the reason:\n%s", wide)
 		}
 	})
+}
+
+// awaitSchema waits until the server publishes the schema of our types, which it does
+// some time after it serves them: kubectl explains out of that.
+func awaitSchema(t *testing.T, config *rest.Config) {
+	t.Helper()
+	server, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit, ticker := time.After(time.Minute), time.NewTicker(100*time.Millisecond)
+	defer ticker.Stop()
+	for {
+		paths, err := server.OpenAPIV3().Paths()
+		if err == nil && paths["apis/"+mfav1alpha1.GroupVersion.String()] != nil {
+			return
+		}
+		select {
+		case <-limit:
+			t.Fatalf("the schema is not published: %v", err)
+		case <-ticker.C:
+		}
+	}
 }
 
 // storePolicy stores one with a status.

@@ -122,7 +122,7 @@ type KeyStatus struct {
 	// +kubebuilder:validation:MaxLength=32768
 	// +optional
 	Waiting string `json:"waiting,omitempty"`
-	// versions lists the versions of the ring and what still needs each.
+	// versions lists the newest versions of the ring and what still needs each.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
 	// +optional

@@ -49,6 +49,9 @@ const (
 	RedisKey  = "redis.json"
 	EpochsKey = "epochs.json"
 
+	// MaxKeyVersions is how many versions of the keys a status lists.
+	MaxKeyVersions = 32
+
 	// SidecarContainer and RedirectContainer are the injected containers.
 	SidecarContainer  = "sallyport"
 	RedirectContainer = "sallyport-redirect"

@@ -84,7 +84,8 @@ func command() *cobra.Command {
 	p.StringVar(&f.sidecarImage, "sidecar-image", "", "image of the sidecar that pods are injected with (required)")
 	p.StringVar(&f.pullPolicy, "sidecar-pull-policy", "IfNotPresent", "when that image is pulled: Always, IfNotPresent or Never")
 	p.StringVar(&f.redisDir, "redis-dir", "", "folder that says how Redis is reached, one file each (required): url, and where there is one "+
-		"username, password, ca.crt, tls.crt, tls.key, server-name, sentinel-username, sentinel-password")
+		"username, password, ca.crt, tls.crt, tls.key, server-name, sentinel-username, "+
+		"sentinel-password, wait-replicas")
 	p.StringVar(&f.keyPrefix, "redis-key-prefix", "sallyport", "what every Redis key begins with")
 	p.BoolVar(&f.redisUsers, "redis-users", false, "keep a Redis user for each namespace, confined to its keys (Redis 7; needs the right to run ACL)")
 	p.BoolVar(&f.networkPolicies, "network-policies", true, "close the app's own port by a NetworkPolicy where capture is Port")

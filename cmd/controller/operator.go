@@ -70,6 +70,10 @@ type certificates interface {
 	Checker(address string) healthz.Checker
 }
 
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=sallyport-system,resources=leases,verbs=create
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=sallyport-system,resources=leases,resourceNames=sallyport-controller,verbs=get;update
+// +kubebuilder:rbac:groups="",namespace=sallyport-system,resources=events,verbs=create;patch
+
 func newOperator(f *flags, config *rest.Config) (*operator, error) {
 	config.UserAgent = "sallyport-controller/" + version
 	// Priority and fairness at the API server bounds us; a second bound here would only

@@ -185,7 +185,7 @@ func (f *flags) options() (server.Options, error) {
 	if err != nil {
 		return server.Options{}, err
 	}
-	client, err := f.dial()
+	client, replicas, err := f.dial()
 	if err != nil {
 		return server.Options{}, err
 	}
@@ -194,7 +194,7 @@ func (f *flags) options() (server.Options, error) {
 	}
 	return server.Options{
 		PolicyFile: f.policy, Follow: follow, Keys: keys, KeysFile: f.keys,
-		Redis: client, KeyPrefix: f.keyPrefix, Replicas: f.replicas,
+		Redis: client, KeyPrefix: f.keyPrefix, Replicas: replicas,
 		EpochFile: f.epoch, App: app, InsecureCookies: f.insecureCookies, Recheck: f.recheck, Drain: f.drain,
 		Hasher: mfa.NewHasher(), Probes: probes,
 		Version: version, Clock: time.Now, Random: rand.Reader, Log: log,
@@ -243,22 +243,29 @@ func (f *flags) followed() (*server.Follow, error) {
 func (f *flags) describesRedis() bool {
 	o := f.redis
 	return o.URL+o.UsernameFile+o.PasswordFile+o.CAFile+o.CertFile+o.KeyFile+o.ServerName+
-		o.SentinelUsernameFile+o.SentinelPasswordFile != ""
+		o.SentinelUsernameFile+o.SentinelPasswordFile != "" || f.replicas != 0
 }
 
 var kubernetesName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
 
-// dial returns a client of the Redis that the flags name.
-func (f *flags) dial() (redis.UniversalClient, error) {
-	flag, options := "--redis", f.redis
+// dial returns a client of the Redis that the flags name, and how many of its
+// replicas must acknowledge a spent code.
+func (f *flags) dial() (client redis.UniversalClient, replicas int, err error) {
+	flag, options, replicas := "--redis", f.redis, f.replicas
 	if f.redisFile != "" {
 		flag, options.Document = "--redis-file", redisstore.DocumentFile(f.redisFile)
+		document, err := options.Document()
+		if err != nil {
+			return nil, 0, fmt.Errorf("%s: %w", flag, err)
+		}
+		if replicas, err = document.Replicas(); err != nil {
+			return nil, 0, fmt.Errorf("%s: %w", flag, err)
+		}
 	}
-	client, err := redisstore.Dial(options)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", flag, err)
+	if client, err = redisstore.Dial(options); err != nil {
+		return nil, 0, fmt.Errorf("%s: %w", flag, err)
 	}
-	return client, nil
+	return client, replicas, nil
 }
 
 // redisLog puts the Redis client's remarks into our log.

@@ -107,6 +107,9 @@ func NewKeeper(mgr ctrl.Manager, o Options) (*Keeper, error) {
 // NeedLeaderElection says that every replica keeps and serves.
 func (k *Keeper) NeedLeaderElection() bool { return false }
 
+// +kubebuilder:rbac:groups="",namespace=sallyport-system,resources=secrets,verbs=create
+// +kubebuilder:rbac:groups="",namespace=sallyport-system,resources=secrets,resourceNames=sallyport-webhook-cert,verbs=get;list;watch;update
+
 // Start keeps the certificate until ctx ends. A failure never ends it: what is served
 // stays good for weeks.
 func (k *Keeper) Start(ctx context.Context) error {

@@ -33,8 +33,8 @@ func SidecarSecret(namespace, resourceVersion string, content map[string][]byte)
 const maxValue = 256 << 10
 
 // FromSecret reads how to reach Redis from a Secret that people write: url, and as
-// needed username, password, ca.crt, tls.crt, tls.key, server-name, sentinel-username
-// and sentinel-password. A key of another name is an error, for it is a key that was
+// needed username, password, ca.crt, tls.crt, tls.key, server-name, sentinel-username,
+// sentinel-password and wait-replicas. A key of another name is an error, for it is a key that was
 // meant and not understood. No error quotes a value.
 func FromSecret(data map[string][]byte) (*redisstore.Document, error) {
 	var doc redisstore.Document
@@ -42,6 +42,7 @@ func FromSecret(data map[string][]byte) (*redisstore.Document, error) {
 		"url": &doc.URL, "username": &doc.Username, "password": &doc.Password,
 		"ca.crt": &doc.CA, "tls.crt": &doc.Cert, "tls.key": &doc.Key, "server-name": &doc.ServerName,
 		"sentinel-username": &doc.SentinelUsername, "sentinel-password": &doc.SentinelPassword,
+		"wait-replicas": &doc.WaitReplicas,
 	}
 	var unknown []string
 	for _, key := range slices.Sorted(maps.Keys(data)) {
@@ -71,6 +72,9 @@ func FromSecret(data map[string][]byte) (*redisstore.Document, error) {
 		return nil, errors.New("tls.crt and tls.key come together")
 	case doc.SentinelUsername != "" && doc.SentinelPassword == "":
 		return nil, errors.New("sentinel-username comes with sentinel-password")
+	}
+	if _, err := doc.Replicas(); err != nil {
+		return nil, fmt.Errorf("wait-replicas: %w", err)
 	}
 	return &doc, nil
 }

@@ -18,13 +18,14 @@ func TestFromSecret(t *testing.T) {
 		"url": []byte("rediss://redis.data:6380\n"), "username": []byte("door"), "password": []byte("p#?w\r\n"),
 		"ca.crt": []byte("CA"), "tls.crt": []byte("C"), "tls.key": []byte("K"), "server-name": []byte("redis"),
 		"sentinel-username": []byte("su"), "sentinel-password": []byte("sp"),
+		"wait-replicas": []byte("2\n"),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := redisstore.Document{
 		URL: "rediss://redis.data:6380", Username: "door", Password: "p#?w", CA: "CA", Cert: "C", Key: "K",
-		ServerName: "redis", SentinelUsername: "su", SentinelPassword: "sp",
+		ServerName: "redis", SentinelUsername: "su", SentinelPassword: "sp", WaitReplicas: "2",
 	}
 	if *got != want {
 		t.Error("the document is not what the Secret says") // which is not printed
@@ -48,6 +49,7 @@ func TestFromSecretRefuses(t *testing.T) {
 		"a value beyond bounds":   {map[string][]byte{"url": []byte(canary), "ca.crt": []byte(strings.Repeat(canary, 1<<15))}, "ca.crt is too large"},
 		"a certificate alone":     {map[string][]byte{"url": []byte(canary), "tls.crt": []byte(canary)}, "come together"},
 		"a key alone":             {map[string][]byte{"url": []byte(canary), "tls.key": []byte(canary)}, "come together"},
+		"replicas that are none":  {map[string][]byte{"url": []byte(canary), "wait-replicas": []byte("canary-7f3a")}, "not one from 0 to 100"},
 		"a Sentinel's user alone": {map[string][]byte{"url": []byte(canary), "sentinel-username": []byte(canary)}, "sentinel-password"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -102,6 +102,21 @@ func Next(s State, random io.Reader) (*Ring, Progress, error) {
 	return nil, r.progress(Idle, ""), nil
 }
 
+// Stalled is how far a rotation is whose next step cannot be judged, and why.
+func Stalled(ring *Ring, why string) (Progress, error) {
+	r, err := survey(State{Ring: ring})
+	if err != nil {
+		return Progress{}, err
+	}
+	switch {
+	case r.newest > r.primary, ring.Requested != "" && ring.Requested != ring.Served:
+		return r.progress(Distributing, why), nil
+	case len(r.older) > 0:
+		return r.progress(Resealing, why), nil
+	}
+	return r.progress(Idle, why), nil
+}
+
 // rotation is a State with what its document says.
 type rotation struct {
 	State

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -23,6 +24,9 @@ type Document struct {
 	ServerName       string `json:"serverName,omitempty"`
 	SentinelUsername string `json:"sentinelUsername,omitempty"`
 	SentinelPassword string `json:"sentinelPassword,omitempty"`
+	// WaitReplicas is how many replicas must acknowledge a spent code before it
+	// counts, a decimal number; "" for none.
+	WaitReplicas string `json:"waitReplicas,omitempty"`
 }
 
 // maxDocument bounds a document; certificates are a few kilobytes.
@@ -50,7 +54,25 @@ func ParseDocument(data []byte) (*Document, error) {
 	if doc.URL == "" {
 		return nil, errors.New("the redis document has no url")
 	}
+	if _, err := doc.Replicas(); err != nil {
+		return nil, err
+	}
 	return &doc, nil
+}
+
+// maxReplicas is more than any Redis has, and less than what a typing mistake makes.
+const maxReplicas = 100
+
+// Replicas returns WaitReplicas as a number.
+func (d *Document) Replicas() (int, error) {
+	if d.WaitReplicas == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(d.WaitReplicas)
+	if err != nil || n < 0 || n > maxReplicas {
+		return 0, fmt.Errorf("the number of replicas to wait for is not one from 0 to %d", maxReplicas)
+	}
+	return n, nil
 }
 
 func plainly(err error) error {
