@@ -26,7 +26,7 @@ func recordOf(namespace, name string) string { return "sallyport:{" + namespace 
 // policy's record. A running sidecar obeys what it obeyed, and says so; the operator
 // puts the record right.
 func TestChainRefusesForgedRecords(t *testing.T) {
-	const resync = 5 * time.Second
+	const resync = time.Second
 	c := operator.Shared(t)
 	controller := c.Operator("--resync", resync.String())
 	other := operator.Portal("forged", func(p *mfav1alpha1.MFAPolicy) {

@@ -152,7 +152,7 @@ func (c *Cluster) projected(ctx context.Context, pod *corev1.Pod) (map[string][]
 		for _, item := range source.Secret.Items {
 			content, ok := secret.Data[item.Key]
 			if !ok {
-				return nil, fmt.Errorf("Secret %s has no key %s", secret.Name, item.Key)
+				return nil, fmt.Errorf("key %s is not in Secret %s", item.Key, secret.Name)
 			}
 			files[item.Path] = content
 		}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -279,14 +280,22 @@ func Await(t testing.TB, what string, try func(context.Context) error) {
 	}
 }
 
+// freePort is one on which nothing listens. It lies below those that a system gives
+// to connections: one of these may be taken again before a program listens on it.
 func freePort(t testing.TB) string {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const lowest, highest = 10000, 32000
+	for range 100 {
+		port := strconv.Itoa(lowest + rand.IntN(highest-lowest)) //nolint:gosec // any will do
+		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
+		if err != nil {
+			continue
+		}
+		_ = listener.Close() // it was only a try
+		return port
 	}
-	defer listener.Close()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
+	t.Fatal("no port is free")
+	return ""
 }
 
 // built are the programs of this module, built once for a test binary.

@@ -73,6 +73,11 @@ type person struct {
 func newPerson(t *testing.T, browser context.Context, base string) *person { //nolint:revive // a test comes first here
 	t.Helper()
 	ctx, _ := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
+	// The first action opens the window, which then lives no longer than that action's
+	// context: it must not be one with a time limit.
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("open a window: %v", err)
+	}
 	p := &person{t: t, ctx: ctx, base: base}
 	t.Cleanup(func() {
 		limited, cancel := context.WithTimeout(ctx, 20*time.Second)

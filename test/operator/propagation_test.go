@@ -2,6 +2,7 @@ package operator_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"slices"
 	"strconv"
@@ -27,8 +28,10 @@ const (
 	propagationBound = 5 * time.Second
 	followers        = 20
 	processes        = 2
-	leverFlips       = 50
 )
+
+// leverFlips is how often the lever is flipped: the figures of the docs are of 50.
+var leverFlips = flag.Int("flips", 20, "how often TestPropagation flips the lever")
 
 // channelOf speaks to the sidecars of a namespace with the keys that were delivered there.
 func channelOf(t *testing.T, c *operator.Cluster, namespace string) *control.Channel {
@@ -217,7 +220,7 @@ func quantile(all []time.Duration, share float64) time.Duration {
 // TestPropagation holds the operator to its promise: a flipped lever is in force at
 // every sidecar within five seconds.
 func TestPropagation(t *testing.T) {
-	times := leverFlips
+	times := *leverFlips
 	if testing.Short() {
 		times = 5
 	}

@@ -152,3 +152,54 @@ func namespaceDeletion(t *testing.T, c *operator.Cluster) {
 	}
 	c.AwaitGone(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "doomed"}})
 }
+
+// A policy whose finalizer somebody removed leaves no rules that refuse pods.
+func finalizerRemoved(t *testing.T, c *operator.Cluster) {
+	p := c.Begin("forced")
+	if !c.RulesOf(p).Complete() {
+		t.Fatal("the admission rules are not there")
+	}
+	force(c, p)
+	awaitSwept(t, c, p)
+}
+
+// What went while no operator ran is swept when one starts.
+func TestRulesOfAPolicyThatWentWithoutAnOperator(t *testing.T) {
+	c := operator.Shared(t)
+	process := c.Operator()
+	p, stays := c.Begin("abandoned"), c.Begin("kept")
+	process.Stop()
+	force(c, p)
+	if !c.RulesOf(p).Complete() {
+		t.Fatal("the admission rules went without an operator")
+	}
+	c.Operator()
+	awaitSwept(t, c, p)
+	if !c.RulesOf(stays).Complete() {
+		t.Error("the rules of a policy that is there were swept too")
+	}
+}
+
+// force removes a policy as a person does who will not wait.
+func force(c *operator.Cluster, p *mfav1alpha1.MFAPolicy) {
+	operator.Change(c, p, func(p *mfav1alpha1.MFAPolicy) { p.Finalizers = nil })
+	c.Remove(p)
+	c.AwaitGone(p)
+}
+
+func awaitSwept(t *testing.T, c *operator.Cluster, p *mfav1alpha1.MFAPolicy) {
+	t.Helper()
+	operator.Await(t, "the admission rules are swept", func(context.Context) error {
+		if !c.RulesOf(p).None() {
+			return errors.New("they are there")
+		}
+		return nil
+	})
+	bare := operator.Pod(p.Namespace, "portal-1")
+	operator.Await(t, "pods are created as they are", func(ctx context.Context) error {
+		return c.Client.Create(ctx, bare)
+	})
+	if operator.Injected(bare) {
+		t.Error("a pod of a policy that is gone got a sidecar")
+	}
+}

@@ -34,6 +34,7 @@ func TestPolicies(t *testing.T) {
 		"namespaces that cannot be covered":                 namespacesNotAllowed,
 		"admission rules are put back":                      rulesPutBack,
 		"a deleted policy stays until its pods are gone":    deletion,
+		"a policy that is gone by force leaves no rules":    finalizerRemoved,
 		"enrolments are purged on request":                  purge,
 		"a namespace that goes is let go":                   namespaceDeletion,
 		"the sidecars' Secret is put back":                  secretPutBack,
