@@ -134,7 +134,7 @@ func (p *pass) observe(pod corev1.Pod, beats map[types.UID]control.Heartbeat) ob
 	beat, heard := beats[pod.UID]
 	switch {
 	case !heard:
-		o.why = "its sidecar has not been heard of for ten seconds"
+		o.why = silence(&pod)
 	case p.published == nil || beat.PolicyUID != p.published.UID || beat.Generation != p.published.Generation:
 		o.why = fmt.Sprintf("its sidecar obeys generation %d", beat.Generation)
 	case beat.Fault != "":

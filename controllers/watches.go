@@ -79,6 +79,6 @@ func podChanged() predicate.Predicate {
 		after, ok2 := e.ObjectNew.(*corev1.Pod)
 		return !ok || !ok2 || before.Status.Phase != after.Status.Phase || before.Status.PodIP != after.Status.PodIP ||
 			(before.DeletionTimestamp == nil) != (after.DeletionTimestamp == nil) ||
-			!labels.Equals(before.Labels, after.Labels)
+			!labels.Equals(before.Labels, after.Labels) || silence(before) != silence(after)
 	}}
 }

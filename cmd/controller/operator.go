@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -256,7 +257,10 @@ func slim(object any) (any, error) {
 		}
 	}
 	pod.Spec.Volumes, pod.Spec.Tolerations, pod.Spec.Affinity = nil, nil, nil
-	pod.Status.Conditions, pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses = nil, nil, nil
+	pod.Status.Conditions, pod.Status.ContainerStatuses = nil, nil
+	pod.Status.InitContainerStatuses = slices.DeleteFunc(pod.Status.InitContainerStatuses, func(c corev1.ContainerStatus) bool {
+		return c.Name != mfav1alpha1.SidecarContainer && c.Name != mfav1alpha1.RedirectContainer
+	})
 	return pod, nil
 }
 

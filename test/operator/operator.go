@@ -286,7 +286,7 @@ func freePort(t testing.TB) string {
 	t.Helper()
 	const lowest, highest = 10000, 32000
 	for range 100 {
-		port := strconv.Itoa(lowest + rand.IntN(highest-lowest)) //nolint:gosec // any will do
+		port := strconv.Itoa(lowest + rand.IntN(highest-lowest))
 		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
 		if err != nil {
 			continue
