@@ -17,6 +17,8 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/sallyport/sallyport/test/chromium"
 )
 
 // patience is how long one step may take, on a busy machine.
@@ -39,7 +41,7 @@ type person struct {
 // newPerson opens a private window of the usual size, in light colours.
 func newPerson(t *testing.T, base string) *person {
 	t.Helper()
-	root, err := chromium()
+	root, err := theBrowser()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +237,7 @@ func named(t *testing.T, origin string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return "http://" + namedHost + ":" + u.Port()
+	return "http://" + chromium.NamedHost + ":" + u.Port()
 }
 
 // tab opens another tab of the same window: another page, the same cookies.

@@ -51,14 +51,14 @@ func awaitGeneration(t *testing.T, s *operator.Sidecar, want int64) {
 // TestChainInABrowser has two people meet, through the pages, what is written to
 // the Kubernetes API, with no restart in between.
 func TestChainInABrowser(t *testing.T) {
-	browser := chromium(t)
+	window := browser(t)
 	c := operator.Shared(t)
 	c.Operator()
 	p := c.Begin("chain")
 	app := operator.App(t)
 	_, first := c.Protect(p, "portal-1", app)
 
-	alice, ines := newPerson(t, browser, first.URL), newPerson(t, browser, first.URL)
+	alice, ines := newPerson(t, window, first.URL), newPerson(t, window, first.URL)
 	alice.signsIn("alice")
 	alice.isAt("/my")
 	ines.signsIn("ines")

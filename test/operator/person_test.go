@@ -4,54 +4,29 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"github.com/sallyport/sallyport/test/chromium"
 	"github.com/sallyport/sallyport/test/stack"
 )
 
 // browserPatience is how long one step in the browser may take.
 const browserPatience = 60 * time.Second
 
-// chromium starts a browser, or skips the test where there is none.
-func chromium(t *testing.T) context.Context {
+// browser starts the browser of one test.
+func browser(t *testing.T) context.Context {
 	t.Helper()
-	names := []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"}
-	if named := os.Getenv("CHROME"); named != "" {
-		names = []string{named}
-	}
-	var path string
-	for _, name := range names {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		t.Skipf("no browser: tried %s; install one, or name it with CHROME=/path/to/chrome", strings.Join(names, ", "))
-	}
-	options := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path), chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
-		chromedp.Flag("headless", "new"), chromedp.Flag("password-store", "basic"),
-		chromedp.Flag("disable-features", "HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,PasswordLeakDetection"),
-	}
-	for _, name := range []string{
-		"no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update", "disable-sync",
-		"disable-dev-shm-usage", "disable-extensions", "disable-breakpad", "disable-renderer-backgrounding",
-	} {
-		options = append(options, chromedp.Flag(name, true))
-	}
-	allocator, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
-	t.Cleanup(stop)
-	ctx, _ := chromedp.NewContext(allocator)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("start %s: %v", path, err)
+	ctx, err := chromium.Start()
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		limited, cancel := context.WithTimeout(ctx, 20*time.Second)
@@ -75,7 +50,12 @@ func newPerson(t *testing.T, browser context.Context, base string) *person { //n
 	ctx, _ := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
 	// The first action opens the window, which then lives no longer than that action's
 	// context: it must not be one with a time limit.
-	if err := chromedp.Do(ctx); err != nil {
+	// A window that has no focus is one that a browser may put to rest.
+	focus := chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+		return err
+	})
+	if err := chromedp.Do(ctx, focus); err != nil {
 		t.Fatalf("open a window: %v", err)
 	}
 	p := &person{t: t, ctx: ctx, base: base}
