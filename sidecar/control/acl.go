@@ -4,6 +4,10 @@ package control
 // SETUSER; a password comes on top. The user reaches the users' records of every
 // workspace of the namespace, may say heartbeats, and may read policy records but
 // not write them: those are the controller's. It needs Redis 7.
+//
+// SCAN, which the sweep for older keys needs, knows no rights on keys: the user can
+// list the names of everybody's keys, which are namespaces, workspaces and opaque
+// ids, but reads no value of another namespace.
 func ACL(prefix, namespace string) []string {
 	keys := prefix + ":{" + namespace
 	return []string{
@@ -13,7 +17,7 @@ func ACL(prefix, namespace string) []string {
 		"%R~" + keys + "}:policy:*", "~" + keys + "}:heartbeats:*", "~" + keys + "/*",
 		"resetchannels", "-@all",
 		"+eval", "+evalsha", "+get", "+getrange", "+set", "+del", "+exists", "+pexpire", "+persist",
-		"+hget", "+hgetall", "+hset", "+hdel", "+hexists", "+hincrby", "+hkeys",
-		"+time", "+ping", "+info", "+wait", "+select", "+cluster|slots",
+		"+hget", "+hgetall", "+hset", "+hdel", "+hexists", "+hincrby", "+hkeys", "+scan",
+		"+time", "+ping", "+info", "+wait", "+select", "+cluster|slots", "+command",
 	}
 }

@@ -18,7 +18,7 @@ const (
 	// sweepEvery is how old a count may grow.
 	sweepEvery = time.Hour
 	// sweepSoon is how old it may grow while seeds are on their way to a new key.
-	sweepSoon = time.Minute
+	sweepSoon = 15 * time.Second
 	// turn is how long a sidecar that died keeps the others from sweeping.
 	turn = time.Minute
 	// turnRenewed is how often a sweep says that it goes on.
@@ -65,8 +65,6 @@ func readUse(ctx context.Context, client redis.UniversalClient, prefix, realm st
 // primary version, examine mfa.Service.Examine. It reports whether it swept; call it
 // every minute or so. random names the turn. An enrolment that cannot be read is counted as such; any other
 // fault ends the sweep without a count.
-//
-// The Redis user needs SCAN, beside what ACL says.
 func (s *Store) Sweep(
 	ctx context.Context, primary uint32, random io.Reader,
 	examine func(ctx context.Context, user string, use *seal.Use) error,

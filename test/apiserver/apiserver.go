@@ -7,6 +7,7 @@ package apiserver
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -40,6 +41,8 @@ type Server struct {
 	Client client.Client
 	// Env starts and stops it, and adds users.
 	Env *envtest.Environment
+
+	again *exec.Cmd // after Kill
 }
 
 // Start runs the current API server until the test ends.
@@ -90,7 +93,8 @@ func Run(assets string) (s *Server, stop func() error, err error) {
 		_ = env.Stop()
 		return nil, nil, err
 	}
-	return &Server{Config: config, Client: c, Env: env}, env.Stop, nil
+	s = &Server{Config: config, Client: c, Env: env}
+	return s, func() error { s.stopAgain(); return env.Stop() }, nil
 }
 
 // Scheme knows every type that the operator handles.

@@ -105,6 +105,7 @@ func environment(pod *corev1.Pod, container *corev1.Container) []string {
 // mount writes what the sidecar's volume projects into a folder, and keeps it so.
 func (c *Cluster) mount(pod *corev1.Pod, dir string) {
 	c.t.Helper()
+	pod = pod.DeepCopy() // the test may change its own
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		c.t.Fatal(err)
 	}

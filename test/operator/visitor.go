@@ -17,9 +17,12 @@ import (
 // Visitor is somebody with a browser who is signed in at the app.
 type Visitor struct {
 	*stack.Browser
-	t      testing.TB
-	c      *Cluster
-	secret string
+	t       testing.TB
+	c       *Cluster
+	sidecar *Sidecar
+	user    string
+	secret  string
+	spent   time.Time // the step of the last code
 }
 
 // SignIn has a user sign in at the app, through its sidecar.
@@ -35,7 +38,7 @@ func (c *Cluster) SignIn(sidecar *Sidecar, user string) *Visitor {
 	if answer := b.SignIn(user, user+"-demo"); answer.Status != http.StatusSeeOther {
 		c.t.Fatalf("the app answered %d to the sign-in of %s:\n%s", answer.Status, user, answer.Body)
 	}
-	return &Visitor{Browser: b, t: c.t, c: c}
+	return &Visitor{Browser: b, t: c.t, c: c, sidecar: sidecar, user: user}
 }
 
 // Enrol gives the person a phone.
@@ -44,17 +47,64 @@ func (p *Visitor) Enrol() {
 	pending := p.Submit(p.Visit(stack.Prefix), "/enable", nil)
 	p.secret = pending.Secret()
 	p.c.Confide("a user's seed", p.secret)
-	code, err := totp.GenerateCode(p.secret, time.Now())
-	if err != nil {
-		p.t.Fatalf("read the seed off the page: %v\n%s", err, pending.Body)
-	}
-	done := p.Submit(pending, "/confirm", map[string]string{"code": code})
-	codes := done.Codes()
-	if done.Status != http.StatusOK || len(codes) == 0 {
-		p.t.Fatalf("enrolling answered %d:\n%s", done.Status, done.Body)
+	p.keep(p.Submit(pending, "/confirm", map[string]string{"code": p.code()}))
+}
+
+// NewCodes has the person make new recovery codes.
+func (p *Visitor) NewCodes() {
+	p.t.Helper()
+	p.keep(p.Submit(p.Visit(stack.Prefix), "/recovery-codes", nil))
+}
+
+// keep takes note of the recovery codes on a page.
+func (p *Visitor) keep(page *stack.Page) {
+	p.t.Helper()
+	codes := page.Codes()
+	if page.Status != http.StatusOK || len(codes) == 0 {
+		p.t.Fatalf("a page without recovery codes, %d:\n%s", page.Status, page.Body)
 	}
 	for _, c := range codes {
 		p.c.Confide("a recovery code", c)
+	}
+}
+
+// code reads the phone: a code that was not used yet. One of the next step is
+// accepted too; before that the phone has none.
+func (p *Visitor) code() string {
+	p.t.Helper()
+	const step = 30 * time.Second
+	next := time.Now().Truncate(step)
+	if !next.After(p.spent) {
+		next = p.spent.Add(step)
+	}
+	Await(p.t, "the phone shows a new code", func(context.Context) error {
+		if wait := time.Until(next); wait > step-time.Second {
+			return fmt.Errorf("in %s", wait)
+		}
+		return nil
+	})
+	code, err := totp.GenerateCode(p.secret, next)
+	if err != nil {
+		p.t.Fatalf("read the phone: %v", err)
+	}
+	p.spent = next
+	return code
+}
+
+// Again is the same person, with the same phone, who signs in anew at the app.
+func (p *Visitor) Again() *Visitor {
+	p.t.Helper()
+	again := p.c.SignIn(p.sidecar, p.user)
+	again.secret, again.spent = p.secret, p.spent
+	return again
+}
+
+// Pass meets the challenge with a code.
+func (p *Visitor) Pass() {
+	p.t.Helper()
+	answer := p.Submit(p.Visit("/my/profile"), "/challenge", map[string]string{"code": p.code()})
+	if answer.Status != http.StatusSeeOther {
+		p.t.Fatalf("the challenge answered %d:\n%s", answer.Status, answer.Body)
 	}
 }
 

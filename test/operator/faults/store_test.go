@@ -1,4 +1,4 @@
-package lifecycle_test
+package faults_test
 
 import (
 	"context"
