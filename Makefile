@@ -102,10 +102,11 @@ no-policies:
 ##@ Generate
 
 .PHONY: manifests
-manifests: $(CONTROLLER_GEN) ## Write the CRD and the operator's RBAC from the code's markers
+manifests: $(CONTROLLER_GEN) ## Write the CRDs and the operator's RBAC from the code's markers, and the chart's from them
 	@$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	@$(CONTROLLER_GEN) rbac:roleName=sallyport-controller \
 	  paths=./controllers/... paths=./cmd/controller/... output:rbac:dir=config/rbac
+	@go run ./test/chart/generate
 
 .PHONY: generate
 generate: $(CONTROLLER_GEN) ## Write the deep copies of the API types

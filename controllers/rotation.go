@@ -32,6 +32,8 @@ type reached struct {
 	channel *control.Channel
 	store   *Store
 	realm   string
+	// epoch that the store must have.
+	epoch string
 }
 
 func (c *Channels) remember(policy types.NamespacedName, r reached) {

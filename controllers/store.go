@@ -72,7 +72,7 @@ func (r *MFAPolicyReconciler) checkStore(ctx context.Context, p *pass) error {
 	p.channel = control.New(control.Config{
 		Client: p.store.Client, Prefix: r.KeyPrefix, Namespace: p.policy.Namespace, Ring: p.keys.Ring, Clock: r.Clock,
 	})
-	r.channels.remember(client.ObjectKeyFromObject(p.policy), reached{p.channel, p.store, p.realm()})
+	r.channels.remember(client.ObjectKeyFromObject(p.policy), reached{p.channel, p.store, p.realm(), p.epoch})
 	if err == nil {
 		r.checkHealth(ctx, p)
 	}

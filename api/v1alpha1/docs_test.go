@@ -35,3 +35,16 @@ func TestDocumentationNamesEverything(t *testing.T) {
 		}
 	}
 }
+
+func TestDocumentationNamesEveryOutcomeOfAReset(t *testing.T) {
+	source, doc := string(readFile(t, "mfareset_types.go")), string(readFile(t, "../../docs/mfareset.md"))
+	found := regexp.MustCompile(`Condition(?:Type|Reason) += "(\w+)"`).FindAllStringSubmatch(source, -1)
+	if len(found) < 5 {
+		t.Fatalf("found %d conditions and reasons in the source", len(found))
+	}
+	for _, m := range found {
+		if !strings.Contains(doc, "`"+m[1]+"`") {
+			t.Errorf("docs/mfareset.md does not name %s", m[1])
+		}
+	}
+}

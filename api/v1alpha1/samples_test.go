@@ -30,6 +30,9 @@ func samples(t *testing.T) map[string]*unstructured.Unstructured {
 
 func TestDecoderAcceptsSamples(t *testing.T) {
 	for name, sample := range samples(t) {
+		if sample.GetKind() != "MFAPolicy" {
+			continue // the sidecar reads no others
+		}
 		if err := decode(t, sample.Object); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

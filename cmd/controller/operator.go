@@ -196,6 +196,12 @@ func (o *operator) addReconciler(f *flags, serving certificates, ring *controlle
 	if err != nil {
 		return fmt.Errorf("set up the reconciler: %w", err)
 	}
+	resets := &controllers.MFAResetReconciler{
+		Policies: r, Client: mgr.GetClient(), Events: mgr.GetEventRecorder("sallyport-controller"), Clock: time.Now,
+	}
+	if err := resets.SetupWithManager(mgr, controller.Options{}); err != nil {
+		return fmt.Errorf("set up the reconciler of resets: %w", err)
+	}
 	return mgr.Add(&controllers.Rotation{Reconciler: r, Every: rotationEvery, Changed: rotated})
 }
 

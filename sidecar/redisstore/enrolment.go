@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -190,14 +191,37 @@ func (s *Store) Delete(ctx context.Context, user, generation string) error {
 
 // Reset ends any enrolment of the user and clears every counter.
 func (s *Store) Reset(ctx context.Context, user string) error {
+	_, err := s.reset(ctx, user, "")
+	return err
+}
+
+// ErrNewer means that the user has enrolled since, and stays so.
+var ErrNewer = errors.New("the user has enrolled since")
+
+// ResetConfirmedBy is Reset for an enrolment that was confirmed at a moment or before,
+// to the second: what is asked for once may be done twice and ends no later one. It
+// reports whether there was an enrolment. ErrNewer, ErrLost.
+func (s *Store) ResetConfirmedBy(ctx context.Context, user string, at time.Time) (ended bool, err error) {
+	return s.reset(ctx, user, strconv.FormatInt(at.Unix(), 10))
+}
+
+func (s *Store) reset(ctx context.Context, user, confirmedBy string) (ended bool, err error) {
 	k, err := s.user(user)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return s.change(ctx, "reset a user", true, call{
+	a, err := s.changeTo(ctx, "reset a user", true, call{
 		script: s.scripts.reset,
 		keys:   []string{k.record(), k.counters()},
+		args:   []any{confirmedBy},
 	})
+	if err != nil {
+		return false, err
+	}
+	if len(a.rest) != 1 {
+		return false, fmt.Errorf("reset a user: %w", errUnreadable)
+	}
+	return a.rest[0] == int64(1), nil
 }
 
 // UpdateSignIn replaces a verified sign-in that exists.
@@ -280,6 +304,8 @@ func (s *Store) outcome(ctx context.Context, a answer) error {
 		return s.unless(ctx, mfa.ErrNoPending)
 	case "STALE":
 		return s.unless(ctx, mfa.ErrStale)
+	case "NEWER":
+		return ErrNewer
 	}
 	return fmt.Errorf("redis returned the unknown answer %q", a.word)
 }

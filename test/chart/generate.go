@@ -21,15 +21,16 @@ const (
 	// Folder is the chart's, below the module's.
 	Folder = "charts/sallyport"
 
-	crdSource = "config/crd/bases/mfa.sallyport.dev_mfapolicies.yaml"
-	begin     = "<!-- begin: written from values.yaml by make manifests -->\n"
-	end       = "<!-- end -->\n"
-	labels    = "  labels:\n    {{- include \"sallyport.labels\" . | nindent 4 }}\n"
+	crdSources = "config/crd/bases"
+	begin      = "<!-- begin: written from values.yaml by make manifests -->\n"
+	end        = "<!-- end -->\n"
+	labels     = "  labels:\n    {{- include \"sallyport.labels\" . | nindent 4 }}\n"
 )
 
 // rbacSources are in the order of the template.
 var rbacSources = []string{
 	"service_account.yaml", "role.yaml", "role_binding.yaml", "mfapolicy_editor_role.yaml", "mfapolicy_viewer_role.yaml",
+	"mfareset_editor_role.yaml",
 }
 
 // Generate returns the files of the chart that are derived, by their path below root,
@@ -53,19 +54,31 @@ func read(root, path string) (string, error) {
 	return strings.TrimPrefix(string(content), "---\n"), err
 }
 
-// crd is the CRD as a template, for Helm upgrades nothing in the folder crds/. It stays
-// when the chart goes, and every policy with it.
+// crd is the CRDs as a template, for Helm upgrades nothing in the folder crds/. They
+// stay when the chart goes, and every policy with them.
 func crd(root string) ([]byte, error) {
-	source, err := read(root, crdSource)
+	names, err := filepath.Glob(filepath.Join(root, crdSources, "*.yaml"))
 	if err != nil {
 		return nil, err
 	}
-	const annotations = "  annotations:\n"
-	if strings.Count(source, annotations) != 1 {
-		return nil, errors.New("the CRD has its annotations elsewhere than it had")
+	var out strings.Builder
+	out.WriteString("{{- /* Written from " + crdSources + " by make manifests. */ -}}\n{{- if .Values.crd.install }}\n")
+	for i, name := range names {
+		source, err := read(root, filepath.Join(crdSources, filepath.Base(name)))
+		if err != nil {
+			return nil, err
+		}
+		const annotations = "  annotations:\n"
+		if strings.Count(source, annotations) != 1 {
+			return nil, fmt.Errorf("%s has its annotations elsewhere than it had", filepath.Base(name))
+		}
+		if i > 0 {
+			out.WriteString("---\n")
+		}
+		out.WriteString(strings.Replace(literal(source), annotations, labels+annotations+"    helm.sh/resource-policy: keep\n", 1))
 	}
-	source = strings.Replace(literal(source), annotations, labels+annotations+"    helm.sh/resource-policy: keep\n", 1)
-	return []byte("{{- /* Written from " + crdSource + " by make manifests. */ -}}\n{{- if .Values.crd.install }}\n" + source + "{{- end }}\n"), nil
+	out.WriteString("{{- end }}\n")
+	return []byte(out.String()), nil
 }
 
 // rbac is config/rbac as a template, in the release's namespace.

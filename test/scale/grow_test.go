@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sallyport/sallyport/api/policy"
@@ -60,35 +62,41 @@ func (p *tracked) settled(protected bool) bool {
 
 // watch keeps every tracked policy up to date.
 func (b *bench) watch() {
-	c, err := client.NewWithWatch(b.Config, client.Options{Scheme: apiserver.Scheme()})
+	all, err := cache.New(b.Config, cache.Options{Scheme: apiserver.Scheme(), DefaultTransform: cache.TransformStripManagedFields()})
 	if err != nil {
 		b.Fatal(err)
 	}
-	watcher, err := c.Watch(b.Context(), new(mfav1alpha1.MFAPolicyList))
+	informer, err := all.GetInformer(b.Context(), new(mfav1alpha1.MFAPolicy))
 	if err != nil {
-		b.Fatalf("watch the policies: %v", err)
+		b.Fatal(err)
 	}
-	known := make(map[types.NamespacedName]*tracked)
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(now any) { b.saw(now) },
+		UpdateFunc: func(_, now any) { b.saw(now) },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for event := range watcher.ResultChan() {
-			p, ok := event.Object.(*mfav1alpha1.MFAPolicy)
-			if !ok {
-				continue
-			}
-			p.ManagedFields = nil
-			b.mu.Lock()
-			for _, t := range b.policies[len(known):] {
-				known[t.key] = t
-			}
-			b.mu.Unlock()
-			if t := known[client.ObjectKeyFromObject(p)]; t != nil {
-				t.see(p)
-			}
-		}
+		_ = all.Start(ctx) // it ends with the context
 	}()
-	b.Cleanup(func() { watcher.Stop(); <-done })
+	b.Cleanup(func() { cancel(); <-done })
+}
+
+func (b *bench) saw(now any) {
+	p, ok := now.(*mfav1alpha1.MFAPolicy)
+	if !ok {
+		return
+	}
+	b.mu.Lock()
+	t := b.known[client.ObjectKeyFromObject(p)]
+	b.mu.Unlock()
+	if t != nil {
+		t.see(p)
+	}
 }
 
 // settle waits until every policy is settled, and returns when the last one was.
@@ -154,6 +162,9 @@ func (b *bench) grow(n int) {
 	})
 	b.mu.Lock()
 	b.policies = append(b.policies, fresh...)
+	for _, t := range fresh {
+		b.known[t.key] = t
+	}
 	b.mu.Unlock()
 	begin := time.Now()
 	b.each(len(fresh), func(i int) error { return b.Client.Create(b.Context(), policyFor(fresh[i].key)) })

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sallyport/sallyport/test/operator"
 )
@@ -49,6 +50,7 @@ type bench struct {
 
 	mu       sync.Mutex
 	policies []*tracked
+	known    map[types.NamespacedName]*tracked
 
 	report table
 }
@@ -57,7 +59,7 @@ func TestScale(t *testing.T) {
 	if *pods == "" {
 		t.Skip("a benchmark: make scale, or -pods 100,1000")
 	}
-	b := &bench{Cluster: operator.ForFigures(t), T: t, begin: time.Now()}
+	b := &bench{Cluster: operator.ForFigures(t), T: t, begin: time.Now(), known: make(map[types.NamespacedName]*tracked)}
 	b.bare = operator.ForFigures(t)
 	b.allowConnections(19_000)
 	b.process = b.start()
