@@ -154,6 +154,14 @@ browser: ## The tests in a real browser
 	@eval "$$(test/setup/install --env)" && \
 	  go test -race -timeout 6m $(TESTFLAGS) ./test/browser/...
 
+PODS ?= 100,1000,10000
+
+# Nothing else may run on the machine: it measures.
+.PHONY: scale
+scale: setup ## Measure the operator with PODS (100,1000,10000) pods; takes 20 minutes: docs/scale.md
+	@eval "$$(test/setup/install --env)" && \
+	  go test -count=1 -timeout 90m -v -run '^TestScale$$' ./test/scale -pods $(PODS)
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (30s)
 	@test/tools/fuzz $(FUZZTIME)

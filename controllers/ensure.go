@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -37,11 +38,13 @@ type appliedAs struct {
 	hash [sha256.Size]byte
 	// version of the object that the hash stands for.
 	version string
+	// at is when it was applied.
+	at time.Time
 }
 
 // ensure applies an object, unless it was applied as it should be and
 // is unchanged since.
-func (a *applied) ensure(ctx context.Context, c client.Client, e ensured) error {
+func (a *applied) ensure(ctx context.Context, c client.Client, e ensured, now time.Time) error {
 	encoded, err := json.Marshal(e.desired)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", e.key, err)
@@ -67,7 +70,7 @@ func (a *applied) ensure(ctx context.Context, c client.Client, e ensured) error 
 	if a.seen == nil {
 		a.seen = make(map[string]appliedAs)
 	}
-	a.seen[keyOf(e.object, e.key)] = appliedAs{hash: hash, version: version}
+	a.seen[keyOf(e.object, e.key)] = appliedAs{hash: hash, version: version, at: now}
 	return nil
 }
 
@@ -135,7 +138,8 @@ func versionOf(answer runtime.ApplyConfiguration) (string, error) {
 func (a *applied) stands(e ensured, hash [sha256.Size]byte) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.seen[keyOf(e.object, e.key)] == appliedAs{hash: hash, version: e.object.GetResourceVersion()}
+	was := a.seen[keyOf(e.object, e.key)]
+	return was.hash == hash && was.version == e.object.GetResourceVersion()
 }
 
 func (a *applied) forget(object client.Object) {

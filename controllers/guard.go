@@ -104,5 +104,5 @@ func (r *MFAPolicyReconciler) restrict(ctx context.Context, p *pass, in *guard.I
 		key:     client.ObjectKey{Namespace: p.policy.Namespace, Name: name},
 		desired: guard.NetworkPolicy(p.policy, []int32{in.AppPort}),
 		sole:    true,
-	})
+	}, r.Clock())
 }

@@ -41,7 +41,7 @@ type Options struct {
 	// from Certificates.
 	Webhook admission.Target
 	// Redis says how the operator's Redis is reached.
-	Redis func() (*redisstore.Document, error)
+	Redis func(context.Context) (*redisstore.Document, error)
 	// KeyPrefix begins every Redis key.
 	KeyPrefix string
 	// RedisUsers gives each namespace a Redis user of its own, confined to it.

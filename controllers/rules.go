@@ -44,7 +44,11 @@ func (r *MFAPolicyReconciler) installRules(ctx context.Context, p *pass) error {
 		}
 	}
 	for _, rule := range rulesOf(p.policy, target) {
-		if err := r.applied.ensure(ctx, r.Client, rule); err != nil {
+		err := r.applied.ensure(ctx, r.Client, rule, r.Clock())
+		if _, ok := rule.object.(*admissionregistrationv1.MutatingWebhookConfiguration); ok && err == nil {
+			err = r.confirm(ctx, p, rule)
+		}
+		if err != nil {
 			p.fails(mfav1alpha1.ConditionInjectionReady, mfav1alpha1.ReasonRulesNotInstalled,
 				"The admission rules could not be installed: %v", err)
 			return err

@@ -83,7 +83,7 @@ func (r *MFAPolicyReconciler) checkStore(ctx context.Context, p *pass) error {
 func (r *MFAPolicyReconciler) redisOf(ctx context.Context, p *pass) (document *redisstore.Document, problem string, err error) {
 	own := p.policy.Spec.Redis
 	if own == nil {
-		document, err = r.Redis()
+		document, err = r.Redis(ctx)
 		return document, "", err
 	}
 	data, problem, err := r.readSecret(ctx, p.policy.Namespace, own.SecretRef.Name)

@@ -30,6 +30,10 @@ const (
 	// RotateAnnotation that was served last.
 	RotatedAnnotation = GroupName + "/rotated"
 
+	// ConfirmedAnnotation, on a policy's webhook configuration, is a hash of what it
+	// says, written some seconds after that: see controllers/confirm.go.
+	ConfirmedAnnotation = GroupName + "/confirmed"
+
 	// ManagedByLabel marks what the controller owns.
 	ManagedByLabel = "app.kubernetes.io/managed-by"
 	// ManagedBy is the value of ManagedByLabel.

@@ -22,8 +22,9 @@ import (
 var version = "dev"
 
 const (
-	exitFailed = 1
-	exitUsage  = 2
+	exitFailed  = 1
+	exitUsage   = 2
+	exitRefused = 3
 )
 
 func main() {
@@ -36,6 +37,9 @@ func main() {
 	fmt.Fprintf(os.Stderr, "controller: %v\n", err)
 	if _, ok := errors.AsType[*usageError](err); ok {
 		os.Exit(exitUsage)
+	}
+	if _, ok := errors.AsType[*refusal](err); ok {
+		os.Exit(exitRefused)
 	}
 	os.Exit(exitFailed)
 }
@@ -50,6 +54,7 @@ type flags struct {
 	namespace, serviceAccount     string
 	sidecarImage, pullPolicy      string
 	redisDir, keyPrefix           string
+	redisPasswordSecret           string
 	redisUsers, networkPolicies   bool
 	webhookListen, webhookService string
 	webhookURL, certDir           string
@@ -79,6 +84,7 @@ func command() *cobra.Command {
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.AddCommand(uninstallCommand())
 	p := cmd.Flags()
 	p.SortFlags = false
 	p.StringVar(&f.sidecarImage, "sidecar-image", "", "image of the sidecar that pods are injected with (required)")
@@ -86,6 +92,8 @@ func command() *cobra.Command {
 	p.StringVar(&f.redisDir, "redis-dir", "", "folder that says how Redis is reached, one file each (required): url, and where there is one "+
 		"username, password, ca.crt, tls.crt, tls.key, server-name, sentinel-username, "+
 		"sentinel-password, wait-replicas")
+	p.StringVar(&f.redisPasswordSecret, "redis-password-secret", "", "Secret of the operator's namespace with the password of Redis, which is made where "+
+		"there is none (default: the password is in the folder)")
 	p.StringVar(&f.keyPrefix, "redis-key-prefix", "sallyport", "what every Redis key begins with")
 	p.BoolVar(&f.redisUsers, "redis-users", false, "keep a Redis user for each namespace, confined to its keys (Redis 7; needs the right to run ACL)")
 	p.BoolVar(&f.networkPolicies, "network-policies", true, "close the app's own port by a NetworkPolicy where capture is Port")

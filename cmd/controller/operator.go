@@ -31,6 +31,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -61,6 +62,8 @@ const (
 type operator struct {
 	manager ctrl.Manager
 	stores  *controllers.Stores
+	// password of Redis; nil where it is in the folder.
+	password *keys.RedisPassword
 }
 
 // certificates is what the webhook serves with and the API server trusts.
@@ -74,6 +77,7 @@ type certificates interface {
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=sallyport-system,resources=leases,verbs=create
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=sallyport-system,resources=leases,resourceNames=sallyport-controller,verbs=get;update
 // +kubebuilder:rbac:groups="",namespace=sallyport-system,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups="",namespace=sallyport-system,resources=secrets,resourceNames=sallyport-redis-password,verbs=get
 
 func newOperator(f *flags, config *rest.Config) (*operator, error) {
 	config.UserAgent = "sallyport-controller/" + version
@@ -109,6 +113,9 @@ func newOperator(f *flags, config *rest.Config) (*operator, error) {
 	}
 	ring := controllers.NewKeys(master, o.manager.GetClient(), f.keyPrefix, time.Now)
 	if err := o.addInjector(f, serving, listen, ring); err != nil {
+		return nil, err
+	}
+	if err := o.addPassword(f); err != nil {
 		return nil, err
 	}
 	return o, o.addReconciler(f, serving, ring)
@@ -179,7 +186,7 @@ func (o *operator) addReconciler(f *flags, serving certificates, ring *controlle
 	r := &controllers.MFAPolicyReconciler{
 		Options: controllers.Options{
 			Namespace: f.namespace, ServiceAccount: f.serviceAccount, Injected: f.injected(), Webhook: target,
-			Redis: func() (*redisstore.Document, error) { return readRedis(f.redisDir) }, KeyPrefix: f.keyPrefix,
+			Redis: o.redis(f), KeyPrefix: f.keyPrefix,
 			RedisUsers: f.redisUsers, NetworkPolicies: f.networkPolicies, Resync: f.resync,
 		},
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("sallyport-controller"),
@@ -203,6 +210,37 @@ func (o *operator) addReconciler(f *flags, serving certificates, ring *controlle
 		return fmt.Errorf("set up the reconciler of resets: %w", err)
 	}
 	return mgr.Add(&controllers.Rotation{Reconciler: r, Every: rotationEvery, Changed: rotated})
+}
+
+// redis says how Redis is reached, in files and, where its name is given, in a Secret
+// that is made at the start: Redis waits for it.
+func (o *operator) redis(f *flags) func(context.Context) (*redisstore.Document, error) {
+	if f.redisPasswordSecret == "" {
+		return func(context.Context) (*redisstore.Document, error) { return readRedis(f.redisDir) }
+	}
+	return func(ctx context.Context) (*redisstore.Document, error) {
+		document, err := readRedis(f.redisDir)
+		if err != nil {
+			return nil, err
+		}
+		document.Password, err = o.password.Get(ctx)
+		return document, err
+	}
+}
+
+// addPassword makes the password of Redis before anybody asks for it.
+func (o *operator) addPassword(f *flags) error {
+	if f.redisPasswordSecret == "" {
+		return nil
+	}
+	o.password = &keys.RedisPassword{
+		Client: o.manager.GetClient(), Live: o.manager.GetAPIReader(), Random: rand.Reader, Clock: time.Now,
+		Secret: types.NamespacedName{Namespace: f.namespace, Name: f.redisPasswordSecret},
+	}
+	return o.manager.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		_, err := o.password.Get(ctx)
+		return err
+	}))
 }
 
 // readRedis reads how Redis is reached from a mounted Secret, again at each pass: a

@@ -61,3 +61,18 @@ func (c *Cluster) Kubectl(line string) string {
 	}
 	return string(out)
 }
+
+// Controller runs the operator's program with these arguments, as an administrator
+// would, and returns what it printed and its exit code.
+func (c *Cluster) Controller(arguments ...string) (output string, code int) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary(c.t, "controller", !c.Plain), arguments...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.admin, "POD_NAMESPACE="+Namespace)
+	out, err := cmd.CombinedOutput()
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		c.t.Fatalf("run the controller: %v", err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}

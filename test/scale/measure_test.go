@@ -172,7 +172,7 @@ func (b *bench) dryRun(c *operator.Cluster, pod *corev1.Pod) time.Duration {
 	b.Helper()
 	begin := time.Now()
 	if err := c.Client.Create(b.Context(), pod, client.DryRunAll); err != nil {
-		b.Fatalf("admit a pod: %v", err)
+		b.Fatalf("admit a pod: %v\n%s", err, b.process.Log())
 	}
 	return time.Since(begin)
 }
