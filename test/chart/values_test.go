@@ -253,9 +253,6 @@ var fixed = map[string]string{
 	"leader-elect":    "always on",
 }
 
-// awaited are the flags that the chart sets and the controller does not know yet.
-var awaited = []string{"redis-password-secret"}
-
 func TestDeploymentSetsEveryFlag(t *testing.T) {
 	known := controllerFlags(t)
 	set := make(map[string]string)
@@ -266,7 +263,7 @@ func TestDeploymentSetsEveryFlag(t *testing.T) {
 			if !ok || !strings.HasPrefix(argument, "--") {
 				t.Errorf("%s: argument %q is not --flag=value", name, argument)
 			}
-			if _, ok := known[flag]; !ok && !slices.Contains(awaited, flag) {
+			if _, ok := known[flag]; !ok {
 				t.Errorf("%s: the controller has no flag --%s", name, flag)
 			}
 			if _, ok := set[flag]; !ok || name == "default" {
@@ -282,11 +279,6 @@ func TestDeploymentSetsEveryFlag(t *testing.T) {
 		}
 		if isSet && value != "" && got != value {
 			t.Errorf("--%s is %s by the chart's defaults and %s by its own", flag, got, value)
-		}
-	}
-	for _, flag := range awaited {
-		if _, ok := known[flag]; ok {
-			t.Errorf("the controller has --%s now: take it out of the list", flag)
 		}
 	}
 }
