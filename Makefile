@@ -32,6 +32,7 @@ GO_VERSION    := $(shell go env GOVERSION 2>/dev/null)
 GOLANGCI_LINT := $(CACHE)/golangci-lint-$(GOLANGCI_LINT_VERSION)-$(GO_VERSION)/golangci-lint
 GOVULNCHECK   := $(CACHE)/govulncheck-$(GOVULNCHECK_VERSION)-$(GO_VERSION)/govulncheck
 CONTROLLER_GEN := $(CACHE)/controller-gen-$(CONTROLLER_GEN_VERSION)-$(GO_VERSION)/controller-gen
+APPLY_GEN      := $(CACHE)/code-generator-$(CODE_GENERATOR_VERSION)-$(GO_VERSION)/applyconfiguration-gen
 
 ##@ Use
 
@@ -103,14 +104,17 @@ no-policies:
 
 .PHONY: manifests
 manifests: $(CONTROLLER_GEN) ## Write the CRDs and the operator's RBAC from the code's markers, and the chart's from them
-	@$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	@$(CONTROLLER_GEN) crd paths=./api/v1alpha1/... output:crd:dir=config/crd/bases
 	@$(CONTROLLER_GEN) rbac:roleName=sallyport-controller \
 	  paths=./controllers/... paths=./cmd/controller/... output:rbac:dir=config/rbac
 	@go run ./test/chart/generate
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) ## Write the deep copies of the API types
-	@$(CONTROLLER_GEN) object paths=./api/...
+generate: $(CONTROLLER_GEN) $(APPLY_GEN) ## Write the deep copies and the apply configurations of the API types
+	@$(CONTROLLER_GEN) object paths=./api/v1alpha1/... paths=./api/policy/...
+	@out=$$($(APPLY_GEN) --output-dir api/applyconfiguration \
+	  --output-pkg github.com/sallyport/sallyport/api/applyconfiguration ./api/policy ./api/v1alpha1 2>&1) || { echo "$$out" >&2; exit 1; }
+	@rm api/applyconfiguration/utils.go # it is for generated clients, and takes the rules for a group of their own
 
 ##@ Check
 
@@ -171,7 +175,7 @@ vuln: $(GOVULNCHECK) ## Known vulnerabilities that our code reaches (govulncheck
 	@test/tools/vuln $(GOVULNCHECK)
 
 .PHONY: verify
-verify: $(GOLANGCI_LINT) $(CONTROLLER_GEN) ## Fail where go.mod, format or generated files are out of date
+verify: $(GOLANGCI_LINT) $(CONTROLLER_GEN) $(APPLY_GEN) ## Fail where go.mod, format or generated files are out of date
 	@test/tools/verify $(GOLANGCI_LINT)
 
 .PHONY: screenshots
@@ -190,6 +194,10 @@ $(GOLANGCI_LINT):
 $(GOVULNCHECK):
 	@echo "==> govulncheck $(GOVULNCHECK_VERSION): building, once"
 	@GOBIN=$(@D) nice go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+
+$(APPLY_GEN):
+	@echo "==> applyconfiguration-gen $(CODE_GENERATOR_VERSION): building, once"
+	@GOBIN=$(@D) nice go install k8s.io/code-generator/cmd/applyconfiguration-gen@$(CODE_GENERATOR_VERSION)
 
 $(CONTROLLER_GEN):
 	@echo "==> controller-gen $(CONTROLLER_GEN_VERSION): building, once"

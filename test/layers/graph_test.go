@@ -35,6 +35,11 @@ var levels = map[string]int{
 
 	"api/v1alpha1": 0,
 
+	// Written by make generate, for those who apply policies from a program.
+	"api/applyconfiguration/internal":     1,
+	"api/applyconfiguration/api/policy":   1,
+	"api/applyconfiguration/api/v1alpha1": 2,
+
 	"sidecar/identity": 0,
 	"sidecar/probe":    0,
 	"sidecar/redirect": 0,
