@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -22,7 +23,7 @@ import (
 
 const (
 	maxAttention = 10
-	// impatience is how soon sidecars that have not yet obeyed are asked again.
+	// impatience is how soon sidecars that have not yet obeyed are asked again at first.
 	impatience = time.Second
 )
 
@@ -50,7 +51,8 @@ type observedPod struct {
 // published.
 func (r *MFAPolicyReconciler) observePods(ctx context.Context, p *pass) error {
 	all := new(corev1.PodList)
-	if err := r.Client.List(ctx, all, client.InNamespace(p.policy.Namespace)); err != nil {
+	// A pass only reads pods, and a namespace may hold thousands: they are not copied.
+	if err := r.Client.List(ctx, all, client.InNamespace(p.policy.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("list the pods of %s: %w", p.policy.Namespace, err)
 	}
 	governed, lost := p.divide(all.Items)
@@ -69,7 +71,40 @@ func (r *MFAPolicyReconciler) observePods(ctx context.Context, p *pass) error {
 	}
 	slices.SortFunc(p.pods, func(a, b observedPod) int { return cmp.Compare(a.pod.Name, b.pod.Name) })
 	p.reportPods(unheard)
+	if unheard == nil && p.policy.Status.Pods.Stale > 0 {
+		p.soon(max(impatience, r.Clock().Sub(p.news())/4))
+	}
 	return nil
+}
+
+// news is when something last happened that should have a stale pod's sidecar obey, or
+// be heard of. The longer ago that is, the less often the sidecars are asked: some never
+// will, and asking them every second for ever would cost a core for each ten thousand.
+func (p *pass) news() time.Time {
+	latest := p.policy.CreationTimestamp.Time
+	happened := func(at time.Time) {
+		if at.After(latest) {
+			latest = at
+		}
+	}
+	if p.published != nil {
+		happened(p.published.IssuedAt)
+	}
+	if c := meta.FindStatusCondition(p.policy.Status.Conditions, string(mfav1alpha1.ConditionPodsProtected)); c != nil {
+		happened(c.LastTransitionTime.Time)
+	}
+	for _, o := range p.pods {
+		if o.state != stale {
+			continue
+		}
+		happened(o.pod.CreationTimestamp.Time)
+		for _, c := range o.pod.Status.InitContainerStatuses {
+			if c.State.Running != nil {
+				happened(c.State.Running.StartedAt.Time)
+			}
+		}
+	}
+	return latest
 }
 
 // divide returns the running pods that the policy governs, and those that it
@@ -185,7 +220,6 @@ func (p *pass) judgePods(s *mfav1alpha1.PodStatus, unheard error) {
 		p.unknown(t, mfav1alpha1.ReasonStoreUnreachable,
 			"What the sidecars obey cannot be known while the condition StoreReady or KeysReady is False")
 	case s.Stale > 0:
-		p.soon(impatience)
 		p.fails(t, mfav1alpha1.ReasonPodsStale, "%d of %d pods do not obey the published rules: %s", s.Stale, s.Selected, p.reasons())
 	case s.Outdated > 0:
 		p.holds(t, mfav1alpha1.ReasonAllProtected,

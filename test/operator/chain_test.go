@@ -20,6 +20,7 @@ import (
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
 	"github.com/sallyport/sallyport/sidecar/probe"
 	"github.com/sallyport/sallyport/test/operator"
+	"github.com/sallyport/sallyport/test/person"
 	"github.com/sallyport/sallyport/test/stack"
 )
 
@@ -51,41 +52,41 @@ func awaitGeneration(t *testing.T, s *operator.Sidecar, want int64) {
 // TestChainInABrowser has two people meet, through the pages, what is written to
 // the Kubernetes API, with no restart in between.
 func TestChainInABrowser(t *testing.T) {
-	window := browser(t)
+	window := person.Browser(t)
 	c := operator.Shared(t)
 	c.Operator()
 	p := c.Begin("chain")
 	app := operator.App(t)
 	_, first := c.Protect(p, "portal-1", app)
 
-	alice, ines := newPerson(t, window, first.URL), newPerson(t, window, first.URL)
-	alice.signsIn("alice")
-	alice.isAt("/my")
-	ines.signsIn("ines")
-	ines.isAt("/my")
-	phone, recovery := alice.enrols()
-	alice.open("/my")
-	alice.isAt("/my")
-	alice.signsOut()
-	alice.signsIn("alice")
-	alice.passes(phone.code(1), "/my")
+	alice, ines := person.New(t, window, first.URL), person.New(t, window, first.URL)
+	alice.SignsIn("alice")
+	alice.IsAt("/my")
+	ines.SignsIn("ines")
+	ines.IsAt("/my")
+	phone, recovery := alice.Enrols()
+	alice.Open("/my")
+	alice.IsAt("/my")
+	alice.SignsOut()
+	alice.SignsIn("alice")
+	alice.Passes(phone.Code(1), "/my")
 
 	// The lever: whoever has no second factor must set one up, at the next click.
 	c.RequireForEveryone(p, true)
 	c.AwaitReady(p)
-	ines.open("/my/documents")
-	ines.mustEnrol()
-	alice.open("/my/documents")
-	alice.isAt("/my/documents")
+	ines.Open("/my/documents")
+	ines.MustEnrol()
+	alice.Open("/my/documents")
+	alice.IsAt("/my/documents")
 
 	// Another pod of the app knows them both.
 	_, second := c.Protect(p, "portal-2", app)
-	alice.open(second.URL + "/my")
-	alice.isAt("/my")
-	alice.open(second.URL + stack.Prefix)
-	alice.inState("enabled")
-	ines.open(second.URL + "/my")
-	ines.mustEnrol()
+	alice.Open(second.URL + "/my")
+	alice.IsAt("/my")
+	alice.Open(second.URL + stack.Prefix)
+	alice.InState("enabled")
+	ines.Open(second.URL + "/my")
+	ines.MustEnrol()
 	operator.Await(t, "the status counts one enrolled person", func(ctx context.Context) error {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(p), p); err != nil {
 			return err
@@ -105,20 +106,20 @@ func TestChainInABrowser(t *testing.T) {
 	}
 	awaitGeneration(t, first, p.Generation)
 	awaitGeneration(t, second, p.Generation)
-	ines.open(first.URL + "/my")
-	ines.isAt("/my")
-	alice.open(first.URL + "/my")
-	alice.isAt("/my")
-	alice.signsOut()
-	alice.base = second.URL
-	alice.signsIn("alice")
-	alice.challenged()
-	alice.open("/my/documents")
-	alice.challenged()
-	alice.click("Lost your phone? Use a recovery code")
-	alice.write("Recovery code", recovery[0])
-	alice.press("Use recovery code")
-	alice.isAt("/my/documents")
+	ines.Open(first.URL + "/my")
+	ines.IsAt("/my")
+	alice.Open(first.URL + "/my")
+	alice.IsAt("/my")
+	alice.SignsOut()
+	alice.Moves(second.URL)
+	alice.SignsIn("alice")
+	alice.Challenged()
+	alice.Open("/my/documents")
+	alice.Challenged()
+	alice.Click("Lost your phone? Use a recovery code")
+	alice.Write("Recovery code", recovery[0])
+	alice.Press("Use recovery code")
+	alice.IsAt("/my/documents")
 
 	for _, name := range []string{"portal-1", "portal-2"} {
 		if err := c.Client.Delete(t.Context(), operator.Pod("chain", name)); err != nil {

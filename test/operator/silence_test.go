@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
@@ -76,4 +78,28 @@ func TestTheStatusSaysWhyASidecarIsSilent(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTheOperatorGrowsPatient leaves a sidecar silent, with nothing else that has the
+// operator look: it looks at once, and then ever more rarely.
+func TestTheOperatorGrowsPatient(t *testing.T) {
+	c := operator.Shared(t)
+	process := c.Operator("--resync", "1h", "--enrolment-count", "1h")
+	p := c.Begin("patient")
+	pod := operator.Pod("patient", "portal-1")
+	c.Admit(pod)
+	c.Running(pod)
+	c.AwaitCondition(p, mfav1alpha1.ConditionPodsProtected, metav1.ConditionFalse, mfav1alpha1.ReasonPodsStale)
+
+	const rare = 3 * time.Second // an operator that is not patient looks every second
+	passes, since := process.Passes(), time.Now()
+	operator.Await(t, "the operator looks rarely", func(context.Context) error {
+		if now := process.Passes(); now != passes {
+			passes, since = now, time.Now()
+		}
+		if quiet := time.Since(since); quiet < rare {
+			return fmt.Errorf("it last looked %s ago", quiet)
+		}
+		return nil
+	})
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,18 +37,18 @@ func TestAtRest(t *testing.T) {
 		return nil
 	})
 	awaitConfirmed(t, c, p, "")
-	awaitPasses(t, process, 3)
+	process.AwaitPasses(3)
 	before, told := versions(t, c), len(c.Events(p))
 	if len(before) < 6 {
 		t.Fatalf("only %v are watched", before)
 	}
 
-	awaitPasses(t, process, 10)
+	process.AwaitPasses(10)
 	if diff := cmp.Diff(before, versions(t, c)); diff != "" {
 		t.Errorf("written at rest (-want +got):\n%s", diff)
 	}
 	process.Stop()
-	awaitPasses(t, c.Operator(flags...), 10)
+	c.Operator(flags...).AwaitPasses(10)
 	if diff := cmp.Diff(before, versions(t, c)); diff != "" {
 		t.Errorf("written after a restart (-want +got):\n%s", diff)
 	}
@@ -117,33 +115,4 @@ func versions(t *testing.T, c *operator.Cluster) map[string]string {
 		}
 	}
 	return found
-}
-
-// awaitPasses waits until the operator has gone over its policies n more times.
-func awaitPasses(t *testing.T, p *operator.Process, n float64) {
-	t.Helper()
-	passes := func(ctx context.Context) (float64, error) {
-		_, metrics, err := operator.Status(ctx, p.MetricsURL)
-		sum := 0.0
-		for line := range strings.Lines(metrics) {
-			if strings.HasPrefix(line, `controller_runtime_reconcile_total{controller="mfapolicy"`) {
-				value, fault := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]), 64)
-				if fault != nil {
-					return 0, fault
-				}
-				sum += value
-			}
-		}
-		return sum, err
-	}
-	begin, err := passes(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	operator.Await(t, fmt.Sprintf("%v passes more", n), func(ctx context.Context) error {
-		if now, err := passes(ctx); err != nil || now < begin+n {
-			return fmt.Errorf("%v were made: %w", now-begin, err)
-		}
-		return nil
-	})
 }
