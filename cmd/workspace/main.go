@@ -17,6 +17,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+
 	"github.com/sallyport/sallyport/cmd/workspace/portal"
 )
 
@@ -24,6 +27,7 @@ import (
 const drainTime = 20 * time.Second
 
 func main() {
+	redis.SetLogger(&logging.VoidLogger{}) // what matters is in the portal's log
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stderr)
 	stop()
@@ -41,20 +45,28 @@ func run(ctx context.Context, args []string, output io.Writer) error {
 	flags.SetOutput(output)
 	listen := flags.String("listen", "127.0.0.1:8081", "address to listen on")
 	secure := flags.Bool("secure-cookies", false, "mark cookies Secure; set it where browsers use https")
+	sessions := flags.String("sessions", "", "where sign-ins are kept: redis://[user:password@]host:port/database, for replicas to share; empty is in memory")
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("parse the flags: %w", err)
 	}
-	if err := serve(ctx, *listen, *secure, log); err != nil {
+	if err := serve(ctx, *listen, *secure, *sessions, log); err != nil {
 		log.ErrorContext(ctx, "Stopped with an error", slog.Any("error", err))
 		return err
 	}
 	return nil
 }
 
-func serve(ctx context.Context, listen string, secure bool, log *slog.Logger) error {
-	app, err := portal.New(portal.Config{
-		Users: portal.DemoUsers(), Clock: time.Now, Log: log, SecureCookies: secure,
-	})
+func serve(ctx context.Context, listen string, secure bool, sessions string, log *slog.Logger) error {
+	config := portal.Config{Users: portal.DemoUsers(), Clock: time.Now, Log: log, SecureCookies: secure}
+	if sessions != "" {
+		shared, err := portal.NewRedisSessions(sessions)
+		if err != nil {
+			return fmt.Errorf("read --sessions: %w", err)
+		}
+		defer func() { _ = shared.Close() }()
+		config.Sessions = shared
+	}
+	app, err := portal.New(config)
 	if err != nil {
 		return fmt.Errorf("build the portal: %w", err)
 	}
@@ -87,6 +99,7 @@ func serve(ctx context.Context, listen string, secure bool, log *slog.Logger) er
 	if err := server.Shutdown(drain); err != nil {
 		return fmt.Errorf("shut down: %w", err)
 	}
+	app.Wait(drain)
 	log.InfoContext(drain, "Stopped")
 	return nil
 }

@@ -14,8 +14,8 @@ const sessionCookie = "session"
 // caller is who made a request.
 type caller struct {
 	user *account
-	// session is nil where the request brought its password along.
-	session *session
+	// session is the session's id, "" where the request brought its password along.
+	session string
 }
 
 type callerKey struct{}
@@ -32,19 +32,22 @@ func callerOf(r *http.Request) caller {
 // front door might judge one while the app obeys the other. So the rule is the
 // same for every path: where there is an Authorization header, the cookie
 // counts for nothing. Two session cookies count for nothing either.
-func (p *Portal) bySession(r *http.Request) (caller, bool) {
+//
+// An error says that it could not be found out, which is no "nobody".
+func (p *Portal) bySession(r *http.Request) (caller, bool, error) {
 	if len(r.Header.Values("Authorization")) > 0 {
-		return caller{}, false
+		return caller{}, false, nil
 	}
 	id, ok := sessionID(r)
 	if !ok {
-		return caller{}, false
+		return caller{}, false, nil
 	}
-	found := p.sessions.find(id)
-	if found == nil {
-		return caller{}, false
+	userID, err := p.sessions.Find(r.Context(), id)
+	if err != nil {
+		return caller{}, false, err
 	}
-	return caller{user: found.user, session: found}, true
+	user, ok := p.directory.byID(userID)
+	return caller{user: user, session: id}, ok, nil
 }
 
 // byBasic finds the caller by HTTP Basic credentials.
@@ -75,17 +78,21 @@ func sessionID(r *http.Request) (string, bool) {
 // requirePage lets signed-in browsers through and sends everybody else to the
 // sign-in page, to come back afterwards.
 func (p *Portal) requirePage(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, ok := p.bySession(r)
+	return p.handle(func(w http.ResponseWriter, r *http.Request) error {
+		who, ok, err := p.bySession(r)
+		if err != nil {
+			return err
+		}
 		if !ok {
 			target := signInPath
 			if r.Method == http.MethodGet || r.Method == http.MethodHead {
 				target += "?next=" + url.QueryEscape(r.URL.RequestURI())
 			}
 			http.Redirect(w, r, target, http.StatusSeeOther)
-			return
+			return nil
 		}
 		next.ServeHTTP(w, withCaller(r, who))
+		return nil
 	})
 }
 
@@ -106,12 +113,12 @@ func (p *Portal) requireAdmin(next http.Handler) http.Handler {
 func (p *Portal) requireAPI(challenge string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return p.handle(func(w http.ResponseWriter, r *http.Request) error {
-			who, ok := p.bySession(r)
-			if !ok {
-				var err error
-				if who, ok, err = p.byBasic(r); err != nil {
-					return err
-				}
+			who, ok, err := p.bySession(r)
+			if err == nil && !ok {
+				who, ok, err = p.byBasic(r)
+			}
+			if err != nil {
+				return err
 			}
 			if !ok {
 				return unauthorized(challenge)
@@ -126,7 +133,10 @@ func (p *Portal) requireAPI(challenge string) func(http.Handler) http.Handler {
 // everybody else. Streams need a session: they end when it does.
 func (p *Portal) requireStream(next http.Handler) http.Handler {
 	return p.handle(func(w http.ResponseWriter, r *http.Request) error {
-		who, ok := p.bySession(r)
+		who, ok, err := p.bySession(r)
+		if err != nil {
+			return err
+		}
 		if !ok {
 			return unauthorized(sessionChallenge)
 		}

@@ -121,6 +121,15 @@ func (d *directory) check(ctx context.Context, name, password string) (*account,
 	return a, nil
 }
 
+// byID returns the account with that id, if there is one.
+func (d *directory) byID(id string) (*account, bool) {
+	i := slices.IndexFunc(d.accounts, func(a *account) bool { return a.ID == id })
+	if i < 0 {
+		return nil, false
+	}
+	return d.accounts[i], true
+}
+
 // people lists the users in the order they were configured.
 func (d *directory) people() []User {
 	people := make([]User, 0, len(d.accounts))

@@ -3,19 +3,33 @@ package portal
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
 )
 
-// maxMessageBytes bounds one WebSocket message.
-const maxMessageBytes = 1 << 20
+const (
+	// maxMessageBytes bounds one WebSocket message.
+	maxMessageBytes = 1 << 20
+	// checkEvery is how late a stream may hear of a sign-out at another replica.
+	checkEvery = time.Second
+)
+
+// Why a stream ends that neither side wanted to end.
+var (
+	errSignedOut = errors.New("signed out")
+	errClosing   = errors.New("the portal is closing")
+)
 
 // echoChat returns every message as it came, for as long as the session lasts.
 func (p *Portal) echoChat(w http.ResponseWriter, r *http.Request) error {
+	p.chats.Add(1)
+	defer p.chats.Done()
 	conn, err := websocket.Accept(w, r, nil)
 	if err != nil {
 		// Accept has answered the request already.
@@ -28,15 +42,19 @@ func (p *Portal) echoChat(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	defer cancel()
 	defer func() { _ = conn.CloseNow() }()
-	session := callerOf(r).session
-	go p.closeWith(ctx, conn, session)
+	id := callerOf(r).session
+	go func() {
+		if reason := p.untilSignedOut(ctx, id); ctx.Err() == nil {
+			p.hangUp(ctx, conn, reason)
+		}
+	}()
 	for {
 		kind, message, err := conn.Read(ctx)
 		if err != nil {
 			return nil // closed by either side: the usual end of a chat
 		}
-		if !p.sessions.alive(session) {
-			_ = conn.Close(websocket.StatusPolicyViolation, "signed out")
+		if err := p.stillOpen(ctx, id); err != nil {
+			p.hangUp(ctx, conn, err)
 			return nil
 		}
 		if err := conn.Write(ctx, kind, message); err != nil {
@@ -45,14 +63,16 @@ func (p *Portal) echoChat(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
-// closeWith closes a WebSocket together with what it depends on.
-func (p *Portal) closeWith(ctx context.Context, conn *websocket.Conn, session *session) {
-	select {
-	case <-ctx.Done():
-	case <-session.ended:
-		_ = conn.Close(websocket.StatusPolicyViolation, "signed out")
-	case <-p.closing:
-		_ = conn.Close(websocket.StatusGoingAway, "the portal is closing")
+// hangUp tells the other end of a chat why it is over.
+func (p *Portal) hangUp(ctx context.Context, conn *websocket.Conn, reason error) {
+	switch {
+	case errors.Is(reason, errSignedOut):
+		_ = conn.Close(websocket.StatusPolicyViolation, errSignedOut.Error())
+	case errors.Is(reason, errClosing):
+		_ = conn.Close(websocket.StatusGoingAway, errClosing.Error())
+	default:
+		p.log.ErrorContext(ctx, "Failed to look a stream's session up", slog.Any("error", reason))
+		_ = conn.Close(websocket.StatusTryAgainLater, errUnavailable.Error())
 	}
 }
 
@@ -66,11 +86,14 @@ func (p *Portal) clockEvents(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	session := callerOf(r).session
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	id := callerOf(r).session
+	go func() { cancel(p.untilSignedOut(ctx, id)) }()
 	stream := http.NewResponseController(w)
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	for n := 1; p.sessions.alive(session); n++ {
+	for n := 1; ctx.Err() == nil; n++ {
 		if err := p.sendTime(w, n); err != nil {
 			return nil // the listener has gone
 		}
@@ -79,13 +102,11 @@ func (p *Portal) clockEvents(w http.ResponseWriter, r *http.Request) error {
 		}
 		select {
 		case <-ticker.C:
-		case <-r.Context().Done():
-			return nil
-		case <-session.ended:
-			return nil
-		case <-p.closing:
-			return nil
+		case <-ctx.Done():
 		}
+	}
+	if err := context.Cause(ctx); errors.Is(err, errUnavailable) {
+		p.log.ErrorContext(r.Context(), "Failed to look a stream's session up", slog.Any("error", err))
 	}
 	return nil
 }
@@ -99,4 +120,59 @@ func (p *Portal) sendTime(w http.ResponseWriter, n int) error {
 		return fmt.Errorf("send the time: %w", err)
 	}
 	return nil
+}
+
+// untilSignedOut waits for what a stream that outlives its request must end
+// with, and returns which it was. A session that cannot be looked up ends the
+// stream too: nobody could say that it is still open.
+func (p *Portal) untilSignedOut(ctx context.Context, id string) error {
+	ticker := time.NewTicker(checkEvery)
+	defer ticker.Stop()
+	for {
+		signedOut := p.signOuts.next() // taken first, so that none is missed between the look and the wait
+		if err := p.stillOpen(ctx, id); err != nil {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-signedOut:
+		case <-p.closing:
+			return errClosing
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// stillOpen returns nil as long as the session is known to be open.
+func (p *Portal) stillOpen(ctx context.Context, id string) error {
+	userID, err := p.sessions.Find(ctx, id)
+	if err != nil {
+		return err
+	}
+	if userID == "" {
+		return errSignedOut
+	}
+	return nil
+}
+
+// bell wakes the streams of this replica when somebody signs out here, so that
+// they end at once and not at their next look.
+type bell struct {
+	mu   sync.Mutex
+	rung chan struct{}
+}
+
+// next returns a channel that the next ring closes.
+func (b *bell) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.rung
+}
+
+func (b *bell) ring() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.rung)
+	b.rung = make(chan struct{})
 }

@@ -87,7 +87,14 @@ func (p *pages) address(name string) (string, error) {
 // render shows a page. It writes nothing unless the whole page could be built.
 func (p *Portal) render(w http.ResponseWriter, r *http.Request, status int, pg page) error {
 	v := view{Product: p.product, Title: pg.title, Section: pg.section, Data: pg.data}
-	if who, ok := p.bySession(r); ok {
+	who := callerOf(r)
+	if who.user == nil {
+		var err error
+		if who, _, err = p.bySession(r); err != nil {
+			return err
+		}
+	}
+	if who.user != nil {
 		v.User = &who.user.User
 	}
 	var body bytes.Buffer

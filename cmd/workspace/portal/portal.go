@@ -6,10 +6,12 @@
 // It may import third-party libraries and nothing else of ours. It must never
 // know how a second factor works: all it reads of one is a status document at a
 // fixed path, drawn by a script on the profile page. It keeps everything in
-// memory and must never be used to hold real people's passwords.
+// memory, but for the sessions where replicas share them, and must never be used
+// to hold real people's passwords.
 package portal
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -27,8 +29,11 @@ type Config struct {
 	Users []User
 	// Clock tells the time. Required.
 	Clock func() time.Time
-	// Random is the source of session ids, salts and keys. Default: the
-	// system's. It is read from by one goroutine at a time.
+	// Sessions holds who is signed in. Replicas of one portal share theirs.
+	// Default: in memory.
+	Sessions Sessions
+	// Random is the source of session ids and salts. Default: the system's. It is
+	// read from by one goroutine at a time.
 	Random io.Reader
 	// Log receives what operators need to know. Default: nothing is logged.
 	Log *slog.Logger
@@ -52,9 +57,9 @@ type Portal struct {
 	secure    bool
 	onRequest func(*http.Request)
 
-	csrfKey   []byte
 	directory *directory
-	sessions  *sessions
+	sessions  Sessions
+	signOuts  *bell
 	tasks     *tasks
 	documents *documents
 	pages     *pages
@@ -62,12 +67,16 @@ type Portal struct {
 
 	closing   chan struct{}
 	closeOnce sync.Once
+	chats     sync.WaitGroup
 }
 
 // New builds a Portal; it hashes every user's password before it returns.
 func New(cfg Config) (*Portal, error) {
 	if cfg.Clock == nil {
 		return nil, errors.New("portal needs a clock")
+	}
+	if cfg.Sessions == nil {
+		cfg.Sessions = NewMemorySessions(cfg.Clock)
 	}
 	if cfg.Random == nil {
 		cfg.Random = rand.Reader
@@ -88,14 +97,11 @@ func New(cfg Config) (*Portal, error) {
 		product:   cfg.ProductName,
 		secure:    cfg.SecureCookies,
 		onRequest: cfg.OnRequest,
-		csrfKey:   make([]byte, 32),
-		sessions:  newSessions(cfg.Clock),
+		sessions:  cfg.Sessions,
+		signOuts:  &bell{rung: make(chan struct{})},
 		tasks:     newTasks(cfg.Clock),
 		documents: newDocuments(),
 		closing:   make(chan struct{}),
-	}
-	if _, err := io.ReadFull(p.random, p.csrfKey); err != nil {
-		return nil, fmt.Errorf("read the form key: %w", err)
 	}
 	var err error
 	if p.directory, err = newDirectory(cfg.Users, p.random); err != nil {
@@ -114,6 +120,21 @@ func (p *Portal) Handler() http.Handler { return p.handler }
 // Close ends the open WebSockets and event streams, which a server's shutdown
 // would otherwise wait for. Everything else keeps being served.
 func (p *Portal) Close() { p.closeOnce.Do(func() { close(p.closing) }) }
+
+// Wait waits, after Close and the server's shutdown, until the last WebSocket has
+// been told that it is over: a server does not wait for connections that were
+// taken over.
+func (p *Portal) Wait(ctx context.Context) {
+	over := make(chan struct{})
+	go func() {
+		p.chats.Wait()
+		close(over)
+	}()
+	select {
+	case <-over:
+	case <-ctx.Done():
+	}
+}
 
 // token returns 256 random bits in a form that suits cookies and URLs.
 func (p *Portal) token() (string, error) {

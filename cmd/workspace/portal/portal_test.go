@@ -238,7 +238,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		"two users with one id":           {func(c *portal.Config) { c.Users[1].ID = c.Users[0].ID }, "is taken"},
 		"two users with one name":         {func(c *portal.Config) { c.Users[1].Username = "ALICE" }, "is taken"},
 		"a name that is another's e-mail": {func(c *portal.Config) { c.Users[1].Username = c.Users[0].Email }, "is taken"},
-		"a random source that runs dry":   {func(c *portal.Config) { c.Random = strings.NewReader("short") }, "form key"},
+		"a random source that runs dry":   {func(c *portal.Config) { c.Random = strings.NewReader("short") }, "salt"},
 		"no randomness left for the salts": {func(c *portal.Config) {
 			c.Random = strings.NewReader(strings.Repeat("x", 40))
 		}, "salt"},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -47,24 +48,46 @@ func (p *Portal) fail(w http.ResponseWriter, r *http.Request, err error) {
 	failure, ok := errors.AsType[*httpError](err)
 	switch {
 	case ok:
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled) && r.Context().Err() != nil:
 		return // nobody is there to read an answer
 	default:
-		p.log.ErrorContext(r.Context(), "Failed to serve a request", slog.Any("error", err))
-		failure = &httpError{status: http.StatusInternalServerError, message: "Something went wrong on our side. Please try again."}
+		failure = p.fault(r, err)
 	}
 	maps.Copy(w.Header(), failure.header)
-	if forScripts(r.URL.Path) {
+	switch {
+	case forScripts(r.URL.Path):
 		err = writeJSON(w, failure.status, map[string]string{
 			"error":   strings.ReplaceAll(strings.ToLower(http.StatusText(failure.status)), " ", "_"),
 			"message": failure.message,
 		})
-	} else {
+	case failure.status == http.StatusServiceUnavailable:
+		plainFailure(w, failure) // a page would have to say who is signed in
+		return
+	default:
 		err = p.render(w, r, failure.status, page{name: "error", title: errorTitle(failure.status), data: failure.message})
 	}
 	if err != nil {
-		p.log.ErrorContext(r.Context(), "Failed to write an error", slog.Any("error", err))
+		plainFailure(w, p.fault(r, err))
 	}
+}
+
+// fault logs a failure that is the portal's own, and words it for people.
+func (p *Portal) fault(r *http.Request, err error) *httpError {
+	p.log.ErrorContext(r.Context(), "Failed to serve a request", slog.Any("error", err))
+	if errors.Is(err, errUnavailable) {
+		return &httpError{
+			status:  http.StatusServiceUnavailable,
+			message: "The portal cannot look up who is signed in. Please try again in a moment.",
+		}
+	}
+	return &httpError{status: http.StatusInternalServerError, message: "Something went wrong on our side. Please try again."}
+}
+
+// plainFailure needs nothing that could fail.
+func plainFailure(w http.ResponseWriter, failure *httpError) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(failure.status)
+	_, _ = io.WriteString(w, failure.message+"\n") // a client that has gone needs no answer
 }
 
 // errorTitle words a status for people who have never heard of one.

@@ -1,7 +1,9 @@
 package portal
 
 import (
+	"context"
 	"crypto/sha256"
+	"errors"
 	"sync"
 	"time"
 )
@@ -9,78 +11,74 @@ import (
 // sessionLifetime is how long a sign-in lasts, used or not.
 const sessionLifetime = 12 * time.Hour
 
-// session is one sign-in.
-type session struct {
-	key     [sha256.Size]byte
-	user    *account
-	expires time.Time
-	// ended is closed when the session is over, so that streams which outlive
-	// the request that opened them end with it.
-	ended chan struct{}
+// errUnavailable says that the store of sessions did not answer. It is never to
+// be read as "nobody is signed in": whoever asks, a front door above all, would
+// take that for an answer.
+var errUnavailable = errors.New("the sessions are out of reach")
+
+// Sessions holds every open sign-in, under a digest of its id: a dump of it
+// yields no cookie that works, and looking an id up takes a time that says
+// nothing about other ids. It is safe for concurrent use; an error says that it
+// could not be found out, or that it is not known to have been done.
+type Sessions interface {
+	// Start opens a user's session under a fresh id, for 12 hours.
+	Start(ctx context.Context, id, userID string) error
+	// Find returns whose open session it is, and "" where there is none.
+	Find(ctx context.Context, id string) (userID string, err error)
+	// End closes the sessions. Ending one that is over does nothing.
+	End(ctx context.Context, ids ...string) error
 }
 
-// sessions holds every open sign-in, under a digest of its id: a dump of the
-// memory yields no cookie that works, and looking an id up takes a time that
-// says nothing about other ids.
-type sessions struct {
+// memorySessions is for a portal that runs once.
+type memorySessions struct {
 	clock func() time.Time
 	mu    sync.Mutex
-	open  map[[sha256.Size]byte]*session
+	open  map[[sha256.Size]byte]memorySession
 }
 
-func newSessions(clock func() time.Time) *sessions {
-	return &sessions{clock: clock, open: map[[sha256.Size]byte]*session{}}
+type memorySession struct {
+	userID  string
+	expires time.Time
 }
 
-// start opens a session under a fresh id and sweeps out what has expired.
-func (s *sessions) start(id string, user *account) {
+// NewMemorySessions returns sessions that one process knows, until it ends.
+func NewMemorySessions(clock func() time.Time) Sessions {
+	return &memorySessions{clock: clock, open: map[[sha256.Size]byte]memorySession{}}
+}
+
+// Start also sweeps out what has expired.
+func (s *memorySessions) Start(_ context.Context, id, userID string) error {
 	now := s.clock()
-	started := &session{
-		key: sha256.Sum256([]byte(id)), user: user,
-		expires: now.Add(sessionLifetime), ended: make(chan struct{}),
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, old := range s.open {
+	for key, old := range s.open {
 		if !now.Before(old.expires) {
-			s.drop(old)
+			delete(s.open, key)
 		}
 	}
-	s.open[started.key] = started
+	s.open[digest(id)] = memorySession{userID: userID, expires: now.Add(sessionLifetime)}
+	return nil
 }
 
-// find returns the open session with this id, or nil.
-func (s *sessions) find(id string) *session {
+// Find never fails.
+func (s *memorySessions) Find(_ context.Context, id string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	found := s.open[sha256.Sum256([]byte(id))]
-	if found != nil && !s.clock().Before(found.expires) {
-		s.drop(found)
-		return nil
+	found, ok := s.open[digest(id)]
+	if !ok || !s.clock().Before(found.expires) {
+		return "", nil
 	}
-	return found
+	return found.userID, nil
 }
 
-// alive reports whether a session that was found earlier is still open.
-func (s *sessions) alive(one *session) bool {
+// End never fails.
+func (s *memorySessions) End(_ context.Context, ids ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.clock().Before(one.expires) {
-		s.drop(one)
+	for _, id := range ids {
+		delete(s.open, digest(id))
 	}
-	return s.open[one.key] == one
+	return nil
 }
 
-// end closes a session. Ending one that is over does nothing.
-func (s *sessions) end(one *session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.drop(one)
-}
-
-func (s *sessions) drop(one *session) {
-	if s.open[one.key] == one {
-		delete(s.open, one.key)
-		close(one.ended)
-	}
-}
+func digest(id string) [sha256.Size]byte { return sha256.Sum256([]byte(id)) }

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -27,7 +28,11 @@ type signInForm struct {
 
 func (p *Portal) showSignIn(w http.ResponseWriter, r *http.Request) error {
 	next := safeNext(r.URL.Query().Get("next"))
-	if _, ok := p.bySession(r); ok {
+	_, ok, err := p.bySession(r)
+	if err != nil {
+		return err
+	}
+	if ok {
 		http.Redirect(w, r, next, http.StatusSeeOther) //nolint:gosec // safeNext lets paths of this origin through and nothing else
 		return nil
 	}
@@ -44,7 +49,7 @@ func (p *Portal) renderSignIn(w http.ResponseWriter, r *http.Request, status int
 		}
 		p.setCookie(w, id, 0)
 	}
-	form.CSRF = p.csrfToken(id)
+	form.CSRF = csrfToken(id)
 	return p.render(w, r, status, page{name: "login", title: "Sign in", section: "sign-in", data: form})
 }
 
@@ -56,7 +61,7 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) error {
 	username := r.PostForm.Get("username")
 	form := signInForm{Next: safeNext(r.PostForm.Get("next")), Username: username}
 	id, ok := sessionID(r)
-	if !ok || !hmac.Equal([]byte(r.PostForm.Get("csrf")), []byte(p.csrfToken(id))) {
+	if !ok || !wellFormed(id) || !hmac.Equal([]byte(r.PostForm.Get("csrf")), []byte(csrfToken(id))) {
 		form.Error = "This sign-in form is no longer valid. Please try again."
 		return p.renderSignIn(w, r, http.StatusForbidden, form)
 	}
@@ -111,27 +116,38 @@ func (p *Portal) startSession(w http.ResponseWriter, r *http.Request, user *acco
 	if err != nil {
 		return err
 	}
-	p.endSession(r)
-	p.sessions.start(id, user)
+	if err := p.endSession(r); err != nil {
+		return err
+	}
+	if err := p.sessions.Start(r.Context(), id, user.ID); err != nil {
+		return err
+	}
 	p.setCookie(w, id, int(sessionLifetime.Seconds()))
 	p.log.InfoContext(r.Context(), "Signed in", slog.String("userId", user.ID), slog.String("via", via))
 	return nil
 }
 
 func (p *Portal) signOut(w http.ResponseWriter, r *http.Request) error {
-	p.endSession(r)
+	if err := p.endSession(r); err != nil {
+		return err // the cookie stays, for the next attempt to name what is to end
+	}
 	p.setCookie(w, "", -1)
 	http.Redirect(w, r, signInPath, http.StatusSeeOther)
 	return nil
 }
 
-// endSession ends whatever sessions the request names, be it one too many.
-func (p *Portal) endSession(r *http.Request) {
+// endSession ends whatever sessions the request names, be it one too many, and
+// whether or not somebody waits for the answer.
+func (p *Portal) endSession(r *http.Request) error {
+	var ids []string
 	for _, c := range r.CookiesNamed(sessionCookie) {
-		if old := p.sessions.find(c.Value); old != nil {
-			p.sessions.end(old)
-		}
+		ids = append(ids, c.Value)
 	}
+	if err := p.sessions.End(context.WithoutCancel(r.Context()), ids...); err != nil {
+		return err
+	}
+	p.signOuts.ring()
+	return nil
 }
 
 func (p *Portal) setCookie(w http.ResponseWriter, value string, maxAge int) {
@@ -142,10 +158,15 @@ func (p *Portal) setCookie(w http.ResponseWriter, value string, maxAge int) {
 }
 
 // csrfToken binds the sign-in form to a cookie without remembering either, so
-// that visitors who never sign in cost no memory.
-func (p *Portal) csrfToken(id string) string {
-	mac := hmac.New(sha256.New, p.csrfKey)
-	mac.Write([]byte("sign-in form\x00" + id))
+// that visitors who never sign in cost no memory and a form of one replica can
+// be posted to another.
+//
+// Threat: a page elsewhere that signs its visitor in as somebody else. It does not
+// know the visitor's cookie, 256 random bits, which is the key here. A key of the
+// portal's own would add nothing: whoever shows a cookie is told its token.
+func csrfToken(id string) string {
+	mac := hmac.New(sha256.New, []byte(id))
+	mac.Write([]byte("sign-in form"))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
