@@ -21,8 +21,9 @@ const NamedHost = "portal.test"
 
 // Start starts a browser and returns its context: private windows are opened with
 // [chromedp.NewContext] and [chromedp.WithNewBrowserContext], and [chromedp.Cancel]
-// ends it.
-func Start() (context.Context, error) {
+// ends it. More flags, by name, are for what a test's server cannot have, such as
+// "ignore-certificate-errors".
+func Start(flags ...string) (context.Context, error) {
 	path, err := find()
 	if err != nil {
 		return nil, err
@@ -38,12 +39,12 @@ func Start() (context.Context, error) {
 		chromedp.Flag("host-resolver-rules", "MAP "+NamedHost+" 127.0.0.1"),
 		chromedp.Flag("disable-features", "Translate,HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,PasswordLeakDetection,SpareRendererForSitePerProcess"),
 	}
-	for _, name := range []string{
+	for _, name := range append([]string{
 		"no-sandbox", "disable-gpu", "disable-quic", "disable-background-networking", "disable-component-update",
 		"disable-sync", "disable-dev-shm-usage", "disable-default-apps", "disable-extensions", "disable-breakpad",
 		"disable-hang-monitor", "disable-background-timer-throttling", "disable-backgrounding-occluded-windows",
 		"disable-renderer-backgrounding", "disable-ipc-flooding-protection", "enable-automation", "mute-audio",
-	} {
+	}, flags...) {
 		options = append(options, chromedp.Flag(name, true))
 	}
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)

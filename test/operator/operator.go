@@ -33,6 +33,7 @@ import (
 
 	"github.com/sallyport/sallyport/sidecar/redisstore/redistest"
 	"github.com/sallyport/sallyport/test/apiserver"
+	"github.com/sallyport/sallyport/test/await"
 )
 
 const (
@@ -263,31 +264,7 @@ func (p *Process) Kill() {
 // Await tries until the error is nil.
 func Await(t testing.TB, what string, try func(context.Context) error) {
 	t.Helper()
-	AwaitFor(t, patience, what, try)
-}
-
-// AwaitFor is Await for what takes longer by its nature.
-func AwaitFor(t testing.TB, limit time.Duration, what string, try func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	ticker := time.NewTicker(100 * time.Millisecond)
-	defer ticker.Stop()
-	var last error
-	for {
-		err := try(ctx)
-		if err == nil {
-			return
-		}
-		if last == nil || ctx.Err() == nil { // what the end of the wait breaks off tells nothing
-			last = err
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waited in vain until %s: %v", what, last)
-		case <-ticker.C:
-		}
-	}
+	await.Until(t, patience, what, try)
 }
 
 // FreeAddress is one of this machine on which nothing listens.

@@ -8,7 +8,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,10 +27,10 @@ import (
 // patience is how long one step in the browser may take.
 const patience = 60 * time.Second
 
-// Browser starts the browser of one test.
-func Browser(t testing.TB) context.Context {
+// Browser starts the browser of one test, with further flags of Chromium's by name.
+func Browser(t testing.TB, flags ...string) context.Context {
 	t.Helper()
-	ctx, err := chromium.Start()
+	ctx, err := chromium.Start(flags...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,4 +262,29 @@ func (p *Phone) Code(steps int) string {
 		p.t.Fatalf("oathtool, the independent TOTP implementation (apt-get install oathtool): %v", err)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// Fetches asks for a path as a page's script does, and returns the status.
+func (p *Person) Fetches(path string) int {
+	p.t.Helper()
+	return Eval[int](p, `(() => { const r = new XMLHttpRequest(); r.open("GET", args[0], false); r.send(); return r.status; })()`, path)
+}
+
+// Screenshot keeps what the person sees, for people to look at: a file of that name in
+// the folder SCREENSHOTS, where that is set.
+func (p *Person) Screenshot(name string) {
+	p.t.Helper()
+	folder := os.Getenv("SCREENSHOTS")
+	if folder == "" {
+		return
+	}
+	limited, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	image, err := chromedp.Run(limited, chromedp.FullScreenshot(90))
+	if err != nil {
+		p.t.Fatalf("take a screenshot: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, name+".png"), image, 0o600); err != nil {
+		p.t.Fatal(err)
+	}
 }

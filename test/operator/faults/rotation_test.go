@@ -13,6 +13,7 @@ import (
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
 	"github.com/sallyport/sallyport/controllers/keys"
+	"github.com/sallyport/sallyport/test/await"
 	"github.com/sallyport/sallyport/test/operator"
 )
 
@@ -72,7 +73,7 @@ func TestKeysRotateUnderAUser(t *testing.T) {
 
 func awaitPhase(t *testing.T, c *operator.Cluster, p *mfav1alpha1.MFAPolicy, phase keys.Phase, waiting string) {
 	t.Helper()
-	operator.AwaitFor(t, 2*time.Minute, fmt.Sprintf("the rotation is %s and says %q", phase, waiting), func(ctx context.Context) error {
+	await.Until(t, 2*time.Minute, fmt.Sprintf("the rotation is %s and says %q", phase, waiting), func(ctx context.Context) error {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(p), p); err != nil {
 			return err
 		}

@@ -1,0 +1,137 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
+
+	"github.com/sallyport/sallyport/test/stack"
+)
+
+// visitor is somebody who is signed in at the portal.
+type visitor struct {
+	*stack.Browser
+	name, secret string
+	spent        time.Time // the step of the last code
+}
+
+// signIn has a user sign in with the password, and no more.
+func (p *portal) signIn(t *testing.T, user string) *visitor {
+	t.Helper()
+	v := &visitor{Browser: p.front.browser(t), name: user}
+	if answer := v.SignIn(user, user+"-demo"); answer.Status != http.StatusSeeOther {
+		t.Fatalf("the sign-in of %s was answered %d:\n%s", user, answer.Status, answer.Body)
+	}
+	return v
+}
+
+// enrolled has a user sign in and set up a second factor, which verifies the sign-in.
+func (p *portal) enrolled(t *testing.T, user string) *visitor {
+	t.Helper()
+	v := p.signIn(t, user)
+	pending := v.Submit(v.Visit(stack.Prefix), "/enable", nil)
+	v.secret = pending.Secret()
+	if page := v.Submit(pending, "/confirm", map[string]string{"code": v.code(t)}); len(page.Codes()) == 0 {
+		t.Fatalf("the enrolment of %s ended with %d:\n%s", user, page.Status, page.Body)
+	}
+	return v
+}
+
+// code reads the phone: a code that was not used yet.
+func (v *visitor) code(t *testing.T) string {
+	t.Helper()
+	const step = 30 * time.Second
+	next := time.Now().Truncate(step)
+	if !next.After(v.spent) {
+		next = v.spent.Add(step)
+	}
+	until(t, "the phone shows a new code", func(context.Context) error {
+		if wait := time.Until(next); wait > step-time.Second { // one of the next step is accepted
+			return fmt.Errorf("in %s", wait)
+		}
+		return nil
+	})
+	code, err := totp.GenerateCode(v.secret, next)
+	if err != nil {
+		t.Fatalf("read the phone: %v", err)
+	}
+	v.spent = next
+	return code
+}
+
+// passes meets the challenge with a code.
+func (v *visitor) passes(t *testing.T) {
+	t.Helper()
+	if answer := v.Submit(v.Visit("/my"), "/challenge", map[string]string{"code": v.code(t)}); answer.Status != http.StatusSeeOther {
+		t.Fatalf("the challenge answered %d:\n%s", answer.Status, answer.Body)
+	}
+}
+
+// outcome is where a request for a page of the app's ended.
+type outcome string
+
+const (
+	opened      outcome = "opened"      // the app's page
+	challenged  outcome = "challenged"  // asked for a code
+	sentToEnrol outcome = "enrol"       // sent to set up a second factor
+	signedOut   outcome = "signed out"  // sent to the app's sign-in
+	unavailable outcome = "unavailable" // a clear 503
+	lost        outcome = "lost"        // no answer of the product
+)
+
+// asks asks for a page that only signed-in people see, and says how that ended. What
+// cannot be named is its own description.
+func (v *visitor) asks(ctx context.Context, path string) outcome {
+	return ask(ctx, v.Client, v.Base+path, "")
+}
+
+// ask is asks with a Cookie header in place of a browser's cookies.
+func ask(ctx context.Context, c *http.Client, url, cookie string) outcome {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return outcome(err.Error())
+	}
+	r.Header.Set("Accept", "text/html")
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	r.Header.Set("Sec-Fetch-Dest", "document")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	if cookie != "" {
+		r.Header.Set("Cookie", cookie)
+	}
+	answer, err := c.Do(r)
+	if err != nil {
+		return lost
+	}
+	_ = answer.Body.Close()
+	switch at := answer.Header.Get("Location"); {
+	case answer.StatusCode == http.StatusOK:
+		return opened
+	case answer.StatusCode == http.StatusServiceUnavailable:
+		return unavailable
+	case answer.StatusCode == http.StatusBadGateway:
+		return lost
+	case strings.HasPrefix(at, stack.Prefix+"/challenge"):
+		return challenged
+	case strings.HasPrefix(at, stack.Prefix):
+		return sentToEnrol
+	case strings.HasPrefix(at, "/login"):
+		return signedOut
+	default:
+		return outcome(fmt.Sprintf("%d to %q", answer.StatusCode, at))
+	}
+}
+
+// cookies are what the visitor's browser would send, as a header.
+func (v *visitor) cookies(t *testing.T) string {
+	t.Helper()
+	r := v.Request(http.MethodGet, "/", nil)
+	for _, c := range v.Client.Jar.Cookies(r.URL) {
+		r.AddCookie(c)
+	}
+	return r.Header.Get("Cookie")
+}
