@@ -139,7 +139,6 @@ func capturePort(t *testing.T, n *node) {
 	p := &portal{node: n, namespace: "restricted"}
 	p.policy(t, "requireForEveryone: true")
 	n.k(t, "-n", p.namespace, "wait", "--for=condition=InjectionReady", "mfapolicy/portal", "--timeout=60s")
-	p.apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: restricted, labels: {pod-security.kubernetes.io/enforce: restricted}}\n")
 	p.deploy(t, 1)
 	p.await(t)
 	p.front = newIngress(t, n.nodePort(t, p.namespace, "portal"))

@@ -9,6 +9,7 @@ package e2e_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -62,6 +63,7 @@ func connect(t *testing.T) *node {
 	if err != nil {
 		t.Fatalf("read KUBECONFIG: %v", err)
 	}
+	config.QPS = -1
 	scheme := clientgoscheme.Scheme
 	if err := mfav1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -137,17 +139,11 @@ func (n *node) images(manifest string) string {
 	return strings.NewReplacer("REPOSITORY", n.repository, "VERSION", n.version).Replace(manifest)
 }
 
-// namespace makes one that goes with the test, and is gone when that has ended.
+// namespace makes one that goes with the test, and is gone when that has ended. Where the
+// test failed, it says before that what was in it.
 func (n *node) namespace(t *testing.T, name string, labels ...string) {
 	t.Helper()
 	n.apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: "+name+", labels: {"+strings.Join(labels, ", ")+"}}\n")
-	n.removeLater(t, name)
-}
-
-// removeLater removes a namespace when the test has ended, and says before that what
-// was in it where the test failed.
-func (n *node) removeLater(t *testing.T, name string) {
-	t.Helper()
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
 		if t.Failed() {
@@ -155,8 +151,17 @@ func (n *node) removeLater(t *testing.T, name string) {
 		}
 		limited, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		if _, err := run(limited, "", n.kubectl, "delete", "namespace", name, "--ignore-not-found", "--wait=true"); err != nil {
-			t.Errorf("remove namespace %s: %v", name, err)
+		// Enrolments outlive a policy, and its namespace: another run on the same cluster would
+		// find them.
+		for _, args := range [][]string{
+			{"annotate", "mfapolicies", "--all", "--overwrite", mfav1alpha1.PurgeAnnotation + "=portal"},
+			{"delete", "deployments,jobs,pods", "--all", "--wait=false"},
+			{"delete", "mfapolicies", "--all", "--timeout=60s"},
+			{"delete", "namespace", name, "--ignore-not-found"},
+		} {
+			if _, err := run(limited, "", n.kubectl, append([]string{"-n", name}, args...)...); err != nil && !strings.Contains(err.Error(), "not found") {
+				t.Errorf("clean up: %v", err)
+			}
 		}
 	})
 }
@@ -196,7 +201,7 @@ func (n *node) podsOf(ctx context.Context, namespace, app string) ([]corev1.Pod,
 	return pods, nil
 }
 
-// containerID is the runtime's name of a container of a pod.
+// containerID is the name that the runtime gave a container of a pod last.
 func containerID(t *testing.T, pod *corev1.Pod, name string) string {
 	t.Helper()
 	for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
@@ -211,8 +216,18 @@ func containerID(t *testing.T, pod *corev1.Pod, name string) string {
 // crash kills a container's process, as a crash would.
 func (n *node) crash(t *testing.T, pod *corev1.Pod, container string) {
 	t.Helper()
+	id := containerID(t, pod, container)
 	n.enter(t, "ctr", "--address", "/run/containerd/containerd.sock", "-n", "k8s.io", "tasks", "kill",
-		"--signal", "SIGKILL", containerID(t, pod, container))
+		"--signal", "SIGKILL", id)
+	until(t, "the kubelet has started container "+container+" again", func(ctx context.Context) error {
+		if err := n.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
+			return err
+		}
+		if now := containerID(t, pod, container); now == id {
+			return errors.New("it is the same still")
+		}
+		return nil
+	})
 }
 
 // differ says how what was found differs from what is wanted.

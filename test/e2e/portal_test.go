@@ -51,8 +51,7 @@ type portal struct {
 func (n *node) protect(t *testing.T, namespace string, replicas int, spec ...string) *portal {
 	t.Helper()
 	p := &portal{node: n, namespace: namespace}
-	n.removeLater(t, namespace)
-	n.apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: "+namespace+"}\n")
+	n.namespace(t, namespace)
 	p.policy(t, spec...)
 	n.k(t, "-n", namespace, "wait", "--for=condition=InjectionReady", "mfapolicy/portal", "--timeout=60s")
 	p.deploy(t, replicas)

@@ -280,7 +280,7 @@ func (p *Person) Screenshot(name string) {
 	}
 	limited, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
-	image, err := chromedp.Run(limited, chromedp.FullScreenshot(90))
+	image, err := chromedp.Run(limited, chromedp.FullScreenshot(100))
 	if err != nil {
 		p.t.Fatalf("take a screenshot: %v", err)
 	}
