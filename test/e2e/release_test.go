@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // install installs the chart as its README says, with the bundled Redis, and has it
@@ -35,7 +38,27 @@ func (n *node) upgrade(t *testing.T, values ...string) string {
 	for _, value := range append(n.values(n.version), values...) {
 		args = append(args, "--set", value)
 	}
-	return mustRun(t, "", n.helm, args...)
+	out := mustRun(t, "", n.helm, args...)
+	n.awaitNewReplicas(t)
+	return out
+}
+
+// awaitNewReplicas waits until the replicas of before have ended: while they do, they
+// still inject as they did.
+func (n *node) awaitNewReplicas(t *testing.T) {
+	t.Helper()
+	until(t, "the operator's replicas of before have ended", func(ctx context.Context) error {
+		list := new(corev1.PodList)
+		if err := n.List(ctx, list, client.InNamespace(system), client.MatchingLabels{"app.kubernetes.io/component": "controller"}); err != nil {
+			return err
+		}
+		for _, pod := range list.Items {
+			if pod.DeletionTimestamp != nil {
+				return fmt.Errorf("%s is still ending", pod.Name)
+			}
+		}
+		return nil
+	})
 }
 
 // values name the images of a version. Requests are small: a test machine is.
@@ -60,7 +83,7 @@ func (n *node) explainOperator(ctx context.Context, t *testing.T) {
 	}
 }
 
-// operatorPods are the running pods of a component of the operator.
+// operatorReady reports what of the operator does not run as it should.
 func (n *node) operatorReady(ctx context.Context) error {
 	for _, args := range [][]string{
 		{"rollout", "status", "deployment/sallyport-controller", "--timeout=1s"},
