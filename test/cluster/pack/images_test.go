@@ -21,7 +21,7 @@ const (
 )
 
 // copied copies what the sidecar's image is built from into a folder of another path, as
-// another person's checkout would have it: with other times and without Git.
+// another person's checkout would have it: with other times, and at another commit.
 func copied(t *testing.T) string {
 	t.Helper()
 	to := t.TempDir()
@@ -46,6 +46,11 @@ func copied(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
+	commit := exec.CommandContext(t.Context(), "sh", "-ec", "git init -q . && git add . && git -c user.name=Other -c user.email=other@example.com commit -q -m Other")
+	commit.Dir = to
+	if out, err := commit.CombinedOutput(); err != nil {
+		t.Fatalf("commit the copy: %v\n%s", err, out)
+	}
 	return to
 }
 
@@ -56,7 +61,7 @@ func images(t *testing.T, folder string, settings ...string) map[string][]byte {
 	command := exec.CommandContext(t.Context(), filepath.Join(folder, "test", "cluster", "images"), "sidecar")
 	command.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return regexp.MustCompile(`^(VERSION|REPOSITORY|PREFIX|REVISION|CREATED|PLATFORMS|AUTHORITIES|IMAGES|TZ)=`).MatchString(v)
-	}), append(settings, "VERSION=v1.2.3", "REPOSITORY=registry.example.com", "PREFIX=sallyport-", "PLATFORMS=amd64 arm64",
+	}), append(settings, "GOFLAGS=-buildvcs=auto", "VERSION=v1.2.3", "REPOSITORY=registry.example.com", "PREFIX=sallyport-", "PLATFORMS=amd64 arm64",
 		"CREATED=2026-01-02T03:04:05Z", "IMAGES="+out)...)
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
