@@ -119,6 +119,26 @@ no-policies:
 	  { [ -z "$$left" ] || [ "$(FORCE)" = yes ] || { printf '%s\n' "$$left" >&2; \
 	    echo "These MFAPolicies are left. Delete them while the operator runs; FORCE=yes leaves their apps without a second factor" >&2; exit 1; }; }
 
+##@ On a real node
+
+.PHONY: cluster-up
+cluster-up: ## Start Kubernetes on this machine, with this checkout's images (CLUSTER=dev, STORAGE=default)
+	@test/setup/install --helm
+	@test/cluster/up && test/cluster/images && test/cluster/load
+	@echo && echo 'To talk to it:  eval "$$(test/cluster/env)"   Then: docs/quickstart.md'
+
+.PHONY: cluster-down
+cluster-down: ## Remove that, wholly (CLUSTER=dev)
+	@test/cluster/down
+
+.PHONY: e2e
+e2e: ## The chart on a node of its own, through a browser; 15 minutes (CLUSTER=existing: on that of KUBECONFIG)
+	@test/e2e/run
+
+.PHONY: smoke
+smoke: ## The shorter half of e2e: install, inject, enrol, challenge, flip, uninstall; 4 minutes
+	@test/e2e/run -smoke
+
 ##@ Generate
 
 .PHONY: manifests

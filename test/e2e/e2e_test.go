@@ -13,6 +13,7 @@ var parts = []struct {
 	smoke bool
 	run   func(*testing.T, *node)
 }{
+	{"quick start", true, quickstart},
 	{"story", true, story},
 	{"flips", true, flips},
 	{"replicas", false, replicas},

@@ -204,7 +204,7 @@ func quota(t *testing.T, n *node) {
 func noImage(t *testing.T, n *node) {
 	p := n.protect(t, "missing", 1)
 	n.upgrade(t, "sidecar.image.tag=nowhere")
-	t.Cleanup(func() { n.upgrade(t) })
+	defer n.upgrade(t)
 	n.k(t, "-n", "missing", "rollout", "restart", "deployment/portal")
 	p.awaitCondition(t, "portal", expected{mfav1alpha1.ConditionPodsProtected, metav1.ConditionFalse, []string{"sidecar:nowhere", "cannot be pulled"}})
 	if got := p.signIn(t, "alice").asks(t.Context(), "/my"); got != opened { // the old pod still serves

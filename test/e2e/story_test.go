@@ -1,13 +1,9 @@
 package e2e_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"os/exec"
-	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
@@ -90,25 +86,8 @@ func story(t *testing.T, n *node) {
 // yet. Browsers take localhost for safe, and keep the cookies that others need TLS for.
 func portForward(t *testing.T, p *portal, window context.Context, recovery string) { //nolint:revive // a test comes first here
 	t.Helper()
-	cmd := exec.Command(p.kubectl, "-n", p.namespace, "port-forward", "deployment/portal", fmt.Sprintf(":%d", mfav1alpha1.TrafficPort)) //nolint:noctx // it is ended below
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }) // it was killed
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatalf("kubectl port-forward: %v", err)
-	}
-	port := regexp.MustCompile(`:(\d+) ->`).FindStringSubmatch(line)
-	if port == nil {
-		t.Fatalf("kubectl port-forward says %q", line)
-	}
-	alice := person.New(t, window, "http://localhost:"+port[1])
+	address := p.forward(t, "-n", p.namespace, "port-forward", "deployment/portal", fmt.Sprintf(":%d", mfav1alpha1.TrafficPort))
+	alice := person.New(t, window, address)
 	alice.SignsIn("alice")
 	alice.Challenged()
 	alice.Click("Lost your phone? Use a recovery code")
