@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"context"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -22,6 +24,13 @@ type ingress struct {
 // again where HTTP lets them be, as usual ingresses do.
 func newIngress(t *testing.T, to string) *ingress {
 	t.Helper()
+	until(t, to+" takes connections", func(ctx context.Context) error { // the node learns of a Service in its own time
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", to)
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	})
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 5 * time.Second, ResponseHeaderTimeout: 30 * time.Second}
 	t.Cleanup(transport.CloseIdleConnections)
 	proxy := &httputil.ReverseProxy{

@@ -139,11 +139,17 @@ func (n *node) images(manifest string) string {
 	return strings.NewReplacer("REPOSITORY", n.repository, "VERSION", n.version).Replace(manifest)
 }
 
-// namespace makes one that goes with the test, and is gone when that has ended. Where the
-// test failed, it says before that what was in it.
+// namespace makes one that goes with the test.
 func (n *node) namespace(t *testing.T, name string, labels ...string) {
 	t.Helper()
+	n.goesWith(t, name)
 	n.apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: "+name+", labels: {"+strings.Join(labels, ", ")+"}}\n")
+}
+
+// goesWith has a namespace be gone when the test has ended. Where that failed, it says
+// before that what was in it.
+func (n *node) goesWith(t *testing.T, name string) {
+	t.Helper()
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
 		if t.Failed() {

@@ -19,7 +19,7 @@ import (
 // quickstart runs the commands of docs/quickstart.md as they stand there, from the app
 // to the end of the policy, and does in a browser what the page says.
 func quickstart(t *testing.T, n *node) {
-	n.namespace(t, "acme") // which the page's own manifest makes; it goes with the test
+	n.goesWith(t, "acme")
 	run := func(title string) {
 		t.Helper()
 		for _, block := range shell(t, title) {
