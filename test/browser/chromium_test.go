@@ -30,7 +30,7 @@ var screenshots = flag.String("screenshots", "", "draw every page into this fold
 // theBrowser starts the one browser process of this package on first use. Every
 // person in a test has a browser context of their own in it, with cookies of its
 // own, as in a private window.
-var theBrowser = sync.OnceValues(chromium.Start)
+var theBrowser = sync.OnceValues(func() (context.Context, error) { return chromium.Start() })
 
 func TestMain(m *testing.M) {
 	code := m.Run()

@@ -126,12 +126,12 @@ func (n *node) apply(t *testing.T, manifest string) {
 }
 
 // enter runs a command on the node.
-func (n *node) enter(t *testing.T, args ...string) string {
+func (n *node) enter(t *testing.T, args ...string) {
 	t.Helper()
 	if !n.ours {
 		t.Skip("this needs a node of test/cluster: it kills processes of the node")
 	}
-	return mustRun(t, "", filepath.Join(root, "test/cluster/enter"), args...)
+	mustRun(t, "", filepath.Join(root, "test/cluster/enter"), args...)
 }
 
 // images fills in where a manifest's images come from.

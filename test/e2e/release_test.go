@@ -32,15 +32,14 @@ func (n *node) install(t *testing.T) {
 }
 
 // upgrade installs or upgrades the release, with further values.
-func (n *node) upgrade(t *testing.T, values ...string) string {
+func (n *node) upgrade(t *testing.T, values ...string) {
 	t.Helper()
 	args := []string{"upgrade", "--install", "sallyport", root + "/charts/sallyport", "-n", system, "--create-namespace", "--wait", "--timeout=4m"}
 	for _, value := range append(n.values(n.version), values...) {
 		args = append(args, "--set", value)
 	}
-	out := mustRun(t, "", n.helm, args...)
+	mustRun(t, "", n.helm, args...)
 	n.awaitNewReplicas(t)
-	return out
 }
 
 // awaitNewReplicas waits until the replicas of before have ended: while they do, they

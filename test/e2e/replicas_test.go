@@ -58,7 +58,7 @@ func rollingRestart(t *testing.T, n *node) {
 func (p *portal) people(t *testing.T) map[string]*visitor {
 	t.Helper()
 	people := map[string]*visitor{"verified": p.enrolled(t, "alice"), "another": p.enrolled(t, "adam"), "password only": p.signIn(t, "alice")}
-	if got := people["password only"].asks(t.Context(), "/my"); got != challenged {
+	if got := people["password only"].asks(t.Context()); got != challenged {
 		t.Fatalf("somebody with alice's password is %s", got)
 	}
 	return people

@@ -33,7 +33,7 @@ func keyRotation(t *testing.T, n *node) {
 	again := p.signIn(t, "alice")
 	again.secret, again.spent = people["verified"].secret, people["verified"].spent
 	again.passes(t)
-	if got := again.asks(t.Context(), "/my"); got != opened {
+	if got := again.asks(t.Context()); got != opened {
 		t.Errorf("alice has passed the challenge, and is %s", got)
 	}
 }

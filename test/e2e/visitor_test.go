@@ -86,8 +86,8 @@ const (
 
 // asks asks for a page that only signed-in people see, and says how that ended. What
 // cannot be named is its own description.
-func (v *visitor) asks(ctx context.Context, path string) outcome {
-	return ask(ctx, v.Client, v.Base+path, "")
+func (v *visitor) asks(ctx context.Context) outcome {
+	return ask(ctx, v.Client, v.Base+"/my", "")
 }
 
 // ask is asks with a Cookie header in place of a browser's cookies.

@@ -128,6 +128,7 @@ func (p *Person) At() string {
 	return Eval[string](p, `location.pathname + location.search`)
 }
 
+// IsAt fails unless the address bar shows that path and query.
 func (p *Person) IsAt(want string) {
 	p.t.Helper()
 	if got := p.At(); got != want {
@@ -162,7 +163,7 @@ func (p *Person) Write(label, text string) {
 
 const clickable = `[...document.querySelectorAll("button, summary")].find((e) => e.innerText.trim() === args[0] && e.getClientRects().length > 0)`
 
-// Click clicks a control that stays on the page, press one that leads to another.
+// Click clicks a control that stays on the page.
 func (p *Person) Click(name string) {
 	p.t.Helper()
 	if !Eval[bool](p, `(() => { const e = `+clickable+`; e?.click(); return e !== undefined; })()`, name) {
@@ -170,6 +171,7 @@ func (p *Person) Click(name string) {
 	}
 }
 
+// Press clicks a control that leads to another page, and waits for that.
 func (p *Person) Press(name string) {
 	p.t.Helper()
 	if !Eval[bool](p, clickable+` !== undefined`, name) {
@@ -187,6 +189,7 @@ func (p *Person) SignsIn(user string) {
 	p.Press("Sign in")
 }
 
+// SignsOut signs out at the app, which shows its sign-in page then.
 func (p *Person) SignsOut() {
 	p.t.Helper()
 	p.Press("Sign out")

@@ -91,8 +91,16 @@ func TestRedisHoldsNoCookies(t *testing.T) {
 // Whoever asks who is signed in must not hear "nobody" because Redis is out.
 func TestNobodyIsSignedOutByAStoreThatDoesNotAnswer(t *testing.T) {
 	every := [][2]string{
-		{"GET", "/api/me"}, {"GET", "/my"}, {"POST", "/logout"}, {"GET", "/admin"}, {"GET", "/"}, {"GET", "/login"},
-		{"GET", "/nowhere"}, {"GET", "/events/clock"}, {"GET", "/ws/echo-chat"}, {"PROPFIND", "/dav"},
+		{"GET", "/api/me"},
+		{"GET", "/my"},
+		{"POST", "/logout"},
+		{"GET", "/admin"},
+		{"GET", "/"},
+		{"GET", "/login"},
+		{"GET", "/nowhere"},
+		{"GET", "/events/clock"},
+		{"GET", "/ws/echo-chat"},
+		{"PROPFIND", "/dav"},
 	}
 	for name, tc := range map[string]struct {
 		outage func(*redistest.Node)
