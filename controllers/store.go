@@ -8,8 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,8 +25,25 @@ import (
 // storeRetry is how soon a Redis that did not answer is asked again.
 const storeRetry = 5 * time.Second
 
-// unreliable is what StoreReady says of a Redis that is known, but of no use now.
-const unreliable = "Redis cannot be relied upon: %v. Until it can, nobody passes who has or needs a second factor"
+// unreliable is what StoreReady says of a Redis that is known, but of no use now, and
+// what to do about that.
+func (p *pass) unreliable(err error) string {
+	settings := "the operator's Redis settings"
+	if own := p.policy.Spec.Redis; own != nil {
+		settings = "Secret " + own.SecretRef.Name
+	}
+	advice := ""
+	_, refused := errors.AsType[redis.Error](err)
+	_, unreached := errors.AsType[net.Error](err)
+	switch {
+	case redis.HasErrorPrefix(err, "WRONGPASS"), redis.HasErrorPrefix(err, "NOAUTH"):
+		advice = "Correct username and password in " + settings + ". "
+	case !refused && unreached:
+		advice = "See that it runs, and that url in " + settings + " leads to it. "
+	}
+	return fmt.Sprintf("Redis cannot be relied upon: %s. %sUntil it can, nobody passes who has or needs a second factor",
+		strings.TrimRight(err.Error(), "."), advice)
+}
 
 // checkStore reaches the policy's Redis and makes sure that it is the one that held
 // the enrolments. It sets StoreReady. A store that lost them is never taken for an
@@ -65,7 +85,7 @@ func (r *MFAPolicyReconciler) checkStore(ctx context.Context, p *pass) error {
 				"or point the operator to its own", p.realm(), r.Namespace, mfav1alpha1.MasterSecret)
 		return nil
 	default:
-		p.fails(t, mfav1alpha1.ReasonStoreUnreachable, unreliable, err)
+		p.fails(t, mfav1alpha1.ReasonStoreUnreachable, "%s", p.unreliable(err))
 		p.soon(storeRetry)
 		return nil
 	}
@@ -189,9 +209,9 @@ func (r *MFAPolicyReconciler) checkHealth(ctx context.Context, p *pass) {
 	}
 	switch health := store.Check(ctx); {
 	case errors.Is(health.Err, redisstore.ErrEvicts), errors.Is(health.Err, redisstore.ErrReadOnly):
-		p.fails(t, mfav1alpha1.ReasonStoreMisconfigured, unreliable, health.Err)
+		p.fails(t, mfav1alpha1.ReasonStoreMisconfigured, "%s", p.unreliable(health.Err))
 	case health.Err != nil:
-		p.fails(t, mfav1alpha1.ReasonStoreUnreachable, unreliable, health.Err)
+		p.fails(t, mfav1alpha1.ReasonStoreUnreachable, "%s", p.unreliable(health.Err))
 		p.soon(storeRetry)
 	default:
 		p.holds(t, mfav1alpha1.ReasonStoreReady, "Redis answers, and is the store %s that holds the enrolments", fingerprint(p.epoch))

@@ -59,12 +59,12 @@ func refusals(t *testing.T, n *node) {
 		{
 			name: "no-redis", spec: []string{"redis: {secretRef: {name: shop-redis}}"},
 			objects: redisOf("no-redis", `url: "redis://nobody.no-redis:6379/0"`),
-			want:    expected{mfav1alpha1.ConditionStoreReady, metav1.ConditionFalse, []string{"nobody.no-redis"}},
+			want:    expected{mfav1alpha1.ConditionStoreReady, metav1.ConditionFalse, []string{"nobody.no-redis", "that url in Secret shop-redis leads to it"}},
 		},
 		{
 			name: "wrong-password", spec: []string{"redis: {secretRef: {name: shop-redis}}"},
 			objects: redisOf("wrong-password", `url: "redis://sallyport-redis.`+system+`:6379/0", password: not-it`),
-			want:    expected{mfav1alpha1.ConditionStoreReady, metav1.ConditionFalse, []string{"WRONGPASS"}},
+			want:    expected{mfav1alpha1.ConditionStoreReady, metav1.ConditionFalse, []string{"WRONGPASS", "Correct username and password in Secret shop-redis"}},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

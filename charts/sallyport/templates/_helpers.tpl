@@ -100,6 +100,7 @@ kinds that the cluster does not have. Each message says what to set.
 {{- fail (printf "\n\nredis.mode is bundled, and %s says how another Redis is reached: set redis.mode=external, or leave it out" .) }}
 {{- end }}
 {{- include "sallyport.check.memory" .Values.redis.bundled }}
+{{- include "sallyport.check.storage" . }}
 {{- else if $e.existingSecret }}
 {{- with $set }}
 {{- fail (printf "\n\nredis.external.existingSecret says all of how Redis is reached: put %s into that Secret, or leave existingSecret out" .) }}
@@ -130,6 +131,24 @@ kinds that the cluster does not have. Each message says what to set.
 {{- if $value }}{{ $set = append $set (printf "redis.external.%s" $path) }}{{ end }}
 {{- end }}
 {{- join ", " $set }}
+{{- end }}
+
+{{/*
+A volume without a class waits for ever where no class is the default one, and Kubernetes
+lets nobody name one later. Only an installation asks the cluster: what Argo CD and Flux
+render is the same whatever there is.
+*/}}
+{{- define "sallyport.check.storage" -}}
+{{- if and .Release.IsInstall (not .Values.redis.bundled.storage.storageClassName) }}
+{{- $names := list }}{{ $default := false }}
+{{- range (lookup "storage.k8s.io/v1" "StorageClass" "" "").items }}
+{{- $names = append $names .metadata.name }}
+{{- if eq "true" (dig "annotations" "storageclass.kubernetes.io/is-default-class" "" .metadata) }}{{ $default = true }}{{ end }}
+{{- end }}
+{{- if and $names (not $default) }}
+{{- fail (printf "\n\nno StorageClass of this cluster is the default one, and the bundled Redis needs a volume: set redis.bundled.storage.storageClassName to one of %s" (join ", " $names)) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* A Redis that may grow beyond its limit is killed when it does, and again each time it has loaded its log. */}}
