@@ -183,7 +183,7 @@ vet: ## go vet
 .PHONY: unit
 unit: ## Every test but those that have the machine for themselves, below
 	@eval "$$(test/setup/install --env)" && all="$$(go list ./...)" && \
-	  go test -race -timeout 8m $(TESTFLAGS) $$(grep -vE '/test/(browser|chart|cluster|operator)(/|$$)' <<<"$$all")
+	  go test -race -timeout 8m $(TESTFLAGS) $$(grep -vE '/test/(apps|browser|chart|cluster|e2e|operator)(/|$$)' <<<"$$all")
 
 # One package at a time: each runs programs of its own, and shares two cores with nobody.
 .PHONY: operator

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,7 +80,26 @@ func story(t *testing.T, n *node) {
 	alice.Press("Use recovery code")
 	alice.IsAt("/my")
 
-	portForward(t, p, window, recovery[1])
+	fresh := alice.Regenerates()
+	if len(fresh) != len(recovery) || slices.Contains(fresh, recovery[1]) {
+		t.Errorf("%d new recovery codes", len(fresh))
+	}
+	portForward(t, p, window, fresh[0])
+
+	// The app decides about passwords.
+	alice.Open(stack.Prefix)
+	alice.Disables("not-the-password")
+	alice.InState("enabled")
+	if said := alice.Text("error"); said != "Password did not match. Two-factor remains enabled." {
+		t.Errorf("a wrong password is answered %q", said)
+	}
+	alice.Disables("alice-demo")
+	alice.InState("not-configured")
+	alice.Screenshot("disabled")
+	alice.Open("/my")
+	alice.SignsOut()
+	alice.SignsIn("alice")
+	alice.IsAt("/my")
 }
 
 // portForward visits the sidecar through kubectl, as somebody does who has no ingress

@@ -247,6 +247,27 @@ func (p *Person) Passes(code, destination string) {
 	p.IsAt(destination)
 }
 
+// Regenerates makes new recovery codes and returns them, agreeing to what the page asks.
+func (p *Person) Regenerates() []string {
+	p.t.Helper()
+	p.Open(stack.Prefix)
+	p.InState("enabled")
+	Eval[bool](p, `(window.confirm = () => true, true)`)
+	p.Press("Regenerate recovery codes")
+	p.InState("enabled")
+	return Eval[[]string](p, `[...document.querySelectorAll('[data-testid="recovery-code"]')].map((e) => e.innerText.trim())`)
+}
+
+// Disables asks for two-factor to be switched off, with that password.
+func (p *Person) Disables(password string) {
+	p.t.Helper()
+	if open := Eval[bool](p, `document.querySelector('form[action$="/disable"]')?.getClientRects().length > 0`); !open {
+		p.Click("Disable two-factor")
+	}
+	p.Write("Current password", password)
+	p.arrive(chromedp.Evaluate[chromedp.Void](`void document.querySelector('form[action$="/disable"] button').click()`), "disable two-factor")
+}
+
 // Phone is an authenticator app that holds one account.
 type Phone struct {
 	t      testing.TB
