@@ -142,9 +142,9 @@ vet: ## go vet
 	@go vet ./...
 
 .PHONY: unit
-unit: ## Every test but those of the whole operator and those in a browser
+unit: ## Every test but those of the whole operator, those in a browser and those of other apps
 	@eval "$$(test/setup/install --env)" && all="$$(go list ./...)" && \
-	  go test -race -timeout 8m $(TESTFLAGS) $$(grep -vE '/test/(browser|operator)(/|$$)' <<<"$$all")
+	  go test -race -timeout 8m $(TESTFLAGS) $$(grep -vE '/test/(apps|browser|operator)(/|$$)' <<<"$$all")
 
 # One package at a time: each runs programs of its own, and shares two cores with nobody.
 .PHONY: operator
@@ -157,6 +157,12 @@ operator: ## The tests of the operator as a process, against a real API server
 browser: ## The tests in a real browser
 	@eval "$$(test/setup/install --env)" && \
 	  go test -race -timeout 6m $(TESTFLAGS) ./test/browser/...
+
+# No part of test: it needs apps whose building takes minutes.
+.PHONY: apps
+apps: setup ## Real apps of other people behind the sidecar, in a real browser; builds them once: docs/apps
+	@test/setup/install --apps
+	@eval "$$(test/setup/install --env)" && go test -race -count=1 -timeout 10m $(TESTFLAGS) ./test/apps
 
 PODS ?= 100,1000,10000
 

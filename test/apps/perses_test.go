@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/chromedp/chromedp/kb"
 )
 
 const (
@@ -18,7 +20,13 @@ const (
 // by JSON, and an API that takes the tokens of that sign-in.
 func startPerses(t *testing.T) *door {
 	t.Helper()
-	d, dir := newDoor(t), t.TempDir()
+	d := newDoor(t)
+	// Perses takes the path of its data in lower case, and t.TempDir has capitals.
+	dir, err := os.MkdirTemp("", "perses-") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	if err := os.Mkdir(filepath.Join(dir, "provisioning"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -72,9 +80,12 @@ func TestPerses(t *testing.T) {
 	ph := alice.enrols()
 
 	alice.open("/")
-	alice.sees("Create Project")
-	alice.shows("home")
-	alice.open("/api/auth/logout")
+	alice.click("Create Project")
+	alice.write("Name", "handbook"+kb.Tab)
+	alice.click("Add")
+	alice.wait(`location.pathname === "/projects/handbook"`)
+	alice.shows("project")
+	alice.follow(`a[href="/api/auth/logout"]`)
 	alice.wait(`location.pathname === "/sign-in"`)
 
 	persesSignsIn(alice)
@@ -86,6 +97,44 @@ func TestPerses(t *testing.T) {
 	alice.passes(ph.code(1))
 	alice.wait(`location.pathname === "/"`)
 	d.want(d.call(http.MethodGet, "/api/v1/projects", "", alice.session(), script), http.StatusOK, "")
-	alice.shows("home-again")
+	alice.open("/projects/handbook")
+	alice.sees("handbook")
+	alice.shows("project-again")
+	t.Run("tokens", func(t *testing.T) { persesTokens(t, d) })
 	alice.disables("wrong-password", persesPassword)
+}
+
+// persesTokens proves that what the sign-in hands out for a password alone is worth
+// nothing without a second factor, however it is presented.
+func persesTokens(t *testing.T, d *door) {
+	t.Helper()
+	d.t = t
+	const projects = "/api/v1/projects"
+	in := d.call(http.MethodPost, "/api/auth/providers/native/login", persesLogin, "Content-Type: application/json")
+	d.want(in, http.StatusOK, "")
+	access, _ := in.body["access_token"].(string)
+	refresh, _ := in.body["refresh_token"].(string)
+	if access == "" || refresh == "" {
+		t.Fatalf("Perses handed out no tokens: %v", in.body)
+	}
+	bearer := d.call(http.MethodGet, projects, "", "Authorization: Bearer "+access)
+	d.want(bearer, http.StatusUnauthorized, "mfa_challenge_required")
+	if got := bearer.header.Get("WWW-Authenticate"); !strings.Contains(got, "insufficient_user_authentication") {
+		t.Errorf("a Bearer client is told %q", got)
+	}
+	var session []string
+	for _, line := range in.header["Set-Cookie"] {
+		session = append(session, strings.SplitN(line, ";", 2)[0])
+	}
+	d.want(d.call(http.MethodGet, projects, "", "Cookie: "+strings.Join(session, "; ")), http.StatusUnauthorized, "mfa_challenge_required")
+	// Without the cookie that names the sign-in, and with another's in its place.
+	d.want(d.call(http.MethodGet, projects, "", "Cookie: "+strings.Join(session[:2], "; ")), http.StatusUnauthorized, "mfa_challenge_required")
+	d.want(d.call(http.MethodGet, projects, "", "Cookie: "+strings.Join(session[:2], "; ")+"; jwtRefreshToken=x"), http.StatusUnauthorized, "mfa_challenge_required")
+
+	// Renewing is for whoever holds the refresh token, and brings no more than before.
+	renewed := d.call(http.MethodPost, "/api/auth/refresh", "", "Cookie: jwtRefreshToken="+refresh)
+	d.want(renewed, http.StatusOK, "")
+	access, _ = renewed.body["access_token"].(string)
+	d.want(d.call(http.MethodGet, projects, "", "Authorization: Bearer "+access), http.StatusUnauthorized, "mfa_challenge_required")
+	d.want(d.call(http.MethodGet, projects, ""), http.StatusUnauthorized, "")
 }

@@ -173,7 +173,7 @@ func (p *person) write(name, text string) {
 
 // clickable finds a button by its words before it finds a link.
 const clickable = `["button", "summary", "a, [role=menuitem]"].flatMap((s) => [...document.querySelectorAll(s)])
-	.find((e) => e.innerText.trim() === args[0] && e.getClientRects().length > 0)`
+	.find((e) => e.innerText.trim() === args[0] && !e.disabled && e.getClientRects().length > 0)`
 
 // click clicks a control that stays on the page, press one that leads to another.
 func (p *person) click(name string) {
