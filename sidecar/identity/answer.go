@@ -59,16 +59,7 @@ func (e *Endpoint) decode(body []byte) (any, error) {
 		}
 		return document, nil
 	}
-	fields, err := decodeForms(body)
-	if err != nil {
-		return nil, err
-	}
-	if value, ok := e.subject.Lookup(fields); ok {
-		if _, once := value.(string); !once {
-			return nil, errors.New("the app's page holds the field of the subject more than once")
-		}
-	}
-	return fields, nil
+	return decodeForms(body)
 }
 
 // inert are the types of input whose value says nothing about the user: it is the
@@ -80,7 +71,7 @@ var inert = []string{"checkbox", "radio", "submit", "image", "button", "reset", 
 // for people, and what other users wrote may be on it; as text it is never a field,
 // and a field that somebody managed to add beside the app's own makes a list of
 // both, of which no subject is read.
-func decodeForms(body []byte) (map[string]any, error) {
+func decodeForms(body []byte) (any, error) {
 	if !utf8.Valid(body) {
 		return nil, errors.New("the app's page is not UTF-8")
 	}
