@@ -81,21 +81,8 @@ func decodeForms(body []byte) (any, error) {
 	}
 	fields := map[string]any{}
 	for node := range root.Descendants() {
-		if node.Type != html.ElementNode || node.Data != "input" || node.Namespace != "" {
-			continue
-		}
-		name, value, kind := "", "", ""
-		for _, a := range node.Attr {
-			switch a.Key {
-			case "name":
-				name = a.Val
-			case "value":
-				value = a.Val
-			case "type":
-				kind = strings.ToLower(a.Val)
-			}
-		}
-		if name == "" || slices.Contains(inert, kind) {
+		name, value := readInput(node)
+		if name == "" {
 			continue
 		}
 		switch before := fields[name].(type) {
@@ -108,4 +95,24 @@ func decodeForms(body []byte) (any, error) {
 		}
 	}
 	return fields, nil
+}
+
+// readInput returns a field's name and value, "" for what is none.
+func readInput(node *html.Node) (name, value string) {
+	if node.Type != html.ElementNode || node.Data != "input" || node.Namespace != "" {
+		return "", ""
+	}
+	for _, a := range node.Attr {
+		switch a.Key {
+		case "name":
+			name = a.Val
+		case "value":
+			value = a.Val
+		case "type":
+			if slices.Contains(inert, strings.ToLower(a.Val)) {
+				return "", ""
+			}
+		}
+	}
+	return name, value
 }

@@ -92,7 +92,7 @@ var sidecarBinary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "sidecar")
-	build := exec.Command("go", "build", "-o", path, "../../cmd/sidecar") //nolint:noctx // outlives the test that asks first
+	build := exec.Command("go", "build", "-o", path, "../../cmd/sidecar")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the sidecar: %w: %s", err, out)
 	}

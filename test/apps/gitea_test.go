@@ -120,8 +120,8 @@ func (g *gitea) tokens(t *testing.T) {
 	t.Helper()
 	g.t = t
 	token := g.command("admin", "user", "generate-access-token", "--username", giteaUser, "--scopes", "all", "--raw")
-	basic := func(user, secret string) string {
-		return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+secret))
+	basic := func(secret string) string {
+		return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(giteaUser+":"+secret))
 	}
 	const api = "/api/v1/user"
 	for _, scheme := range []string{"token", "Bearer"} {
@@ -151,16 +151,16 @@ func (g *gitea) tokens(t *testing.T) {
 	g.want(g.call(http.MethodGet, "/user/settings", "", session, "Authorization: token "+token), http.StatusUnauthorized, "mfa_challenge_required")
 
 	// The password in the place of a token.
-	g.want(g.call(http.MethodGet, api, "", basic(giteaUser, giteaPassword)), http.StatusUnauthorized, "")
-	g.want(g.call(http.MethodPost, "/api/v1/users/alice/tokens", `{"name": "x", "scopes": ["all"]}`, basic(giteaUser, giteaPassword),
+	g.want(g.call(http.MethodGet, api, "", basic(giteaPassword)), http.StatusUnauthorized, "")
+	g.want(g.call(http.MethodPost, "/api/v1/users/alice/tokens", `{"name": "x", "scopes": ["all"]}`, basic(giteaPassword),
 		"Content-Type: application/json"), http.StatusForbidden, "")
 
 	// Git over HTTP, of the organisation that the policy names and of nobody else.
 	const refs = "/info/refs?service=git-upload-pack"
-	g.want(g.call(http.MethodGet, "/acme/site"+refs, "", basic(giteaUser, token)), http.StatusOK, "")
-	g.want(g.call(http.MethodGet, "/acme/site"+refs, "", basic(giteaUser, giteaPassword)), http.StatusUnauthorized, "")
-	g.want(g.call(http.MethodGet, "/acme/site/settings", "", basic(giteaUser, token)), http.StatusSeeOther, "")
-	g.want(g.call(http.MethodGet, "/acme/site/settings", "", session, basic(giteaUser, "x")), http.StatusSeeOther, "")
+	g.want(g.call(http.MethodGet, "/acme/site"+refs, "", basic(token)), http.StatusOK, "")
+	g.want(g.call(http.MethodGet, "/acme/site"+refs, "", basic(giteaPassword)), http.StatusUnauthorized, "")
+	g.want(g.call(http.MethodGet, "/acme/site/settings", "", basic(token)), http.StatusSeeOther, "")
+	g.want(g.call(http.MethodGet, "/acme/site/settings", "", session, basic("x")), http.StatusSeeOther, "")
 	g.want(g.call(http.MethodGet, "/acme/site/settings", "", session), http.StatusUnauthorized, "mfa_challenge_required")
 }
 
