@@ -202,6 +202,12 @@ browser: ## The tests in a real browser
 	@eval "$$(test/setup/install --env)" && \
 	  go test -race -timeout 6m $(TESTFLAGS) ./test/browser/...
 
+# No part of test: it needs apps whose building takes minutes.
+.PHONY: apps
+apps: setup ## Real apps of other people behind the sidecar, in a real browser; builds them once: docs/apps
+	@test/setup/install --apps
+	@eval "$$(test/setup/install --env)" && go test -race -count=1 -timeout 10m $(TESTFLAGS) ./test/apps
+
 PODS ?= 100,1000,10000
 
 # Nothing else may run on the machine: it measures.

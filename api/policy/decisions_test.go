@@ -88,37 +88,82 @@ func TestExempts(t *testing.T) {
 	}}
 	for _, tc := range []struct {
 		name, method, path string
-		pass, ok           bool
+		pass               policy.Passage
+		ok                 bool
 	}{
-		{"an exact path", "GET", "/healthz", false, true},
-		{"an exact path by any method", "PURGE", "/healthz", false, true},
-		{"below an exact path", "GET", "/healthz/x", false, false},
-		{"an exact path in another case", "GET", "/Healthz", false, false},
-		{"an exact path with a slash", "GET", "/healthz/", false, false},
-		{"a prefix itself", "GET", "/static/", false, true},
-		{"below a prefix", "HEAD", "/static/a/b.css", false, true},
-		{"a prefix without its slash", "GET", "/static", false, false},
-		{"a prefix by another method", "POST", "/static/a", false, false},
-		{"HEAD is not GET", "HEAD", "/feed", false, false},
-		{"a method in another case", "get", "/feed", false, false},
-		{"credentials where the path says so", "POST", "/login", true, true},
-		{"no credentials below the wider prefix", "GET", "/auth/x", false, true},
-		{"credentials below the longer prefix", "GET", "/auth/in/x", true, true},
-		{"no credentials where the exact path says nothing", "GET", "/auth/in/raw", false, true},
-		{"credentials where the only match says so", "GET", "/twice", true, true},
-		{"no credentials where equals disagree", "POST", "/twice", false, true},
-		{"a path speaks before a prefix of the same length", "GET", "/slash/", true, true},
-		{"not canonical: climbing out", "GET", "/static/../admin", false, false},
-		{"not canonical: an escape", "GET", "/static/%2e%2e/admin", false, false},
-		{"not canonical: a parameter", "GET", "/static/;/x", false, false},
-		{"not canonical: an empty segment", "GET", "/static//x", false, false},
-		{"no path", "GET", "", false, false},
-		{"the star of OPTIONS", "OPTIONS", "*", false, false},
+		{"an exact path", "GET", "/healthz", policy.PassNothing, true},
+		{"an exact path by any method", "PURGE", "/healthz", policy.PassNothing, true},
+		{"below an exact path", "GET", "/healthz/x", policy.PassNothing, false},
+		{"an exact path in another case", "GET", "/Healthz", policy.PassNothing, false},
+		{"an exact path with a slash", "GET", "/healthz/", policy.PassNothing, false},
+		{"a prefix itself", "GET", "/static/", policy.PassNothing, true},
+		{"below a prefix", "HEAD", "/static/a/b.css", policy.PassNothing, true},
+		{"a prefix without its slash", "GET", "/static", policy.PassNothing, false},
+		{"a prefix by another method", "POST", "/static/a", policy.PassNothing, false},
+		{"HEAD is not GET", "HEAD", "/feed", policy.PassNothing, false},
+		{"a method in another case", "get", "/feed", policy.PassNothing, false},
+		{"credentials where the path says so", "POST", "/login", policy.PassCredentials, true},
+		{"no credentials below the wider prefix", "GET", "/auth/x", policy.PassNothing, true},
+		{"credentials below the longer prefix", "GET", "/auth/in/x", policy.PassCredentials, true},
+		{"no credentials where the exact path says nothing", "GET", "/auth/in/raw", policy.PassNothing, true},
+		{"credentials where the only match says so", "GET", "/twice", policy.PassCredentials, true},
+		{"no credentials where equals disagree", "POST", "/twice", policy.PassNothing, true},
+		{"a path speaks before a prefix of the same length", "GET", "/slash/", policy.PassCredentials, true},
+		{"not canonical: climbing out", "GET", "/static/../admin", policy.PassNothing, false},
+		{"not canonical: an escape", "GET", "/static/%2e%2e/admin", policy.PassNothing, false},
+		{"not canonical: a parameter", "GET", "/static/;/x", policy.PassNothing, false},
+		{"not canonical: an empty segment", "GET", "/static//x", policy.PassNothing, false},
+		{"no path", "GET", "", policy.PassNothing, false},
+		{"the star of OPTIONS", "OPTIONS", "*", policy.PassNothing, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			pass, ok := rules.Exempts(tc.method, tc.path)
+			pass, ok := rules.Exempts(tc.method, tc.path, nil)
 			if pass != tc.pass || ok != tc.ok {
 				t.Errorf("Exempts(%q, %q) is (%v, %v), want (%v, %v)", tc.method, tc.path, pass, ok, tc.pass, tc.ok)
+			}
+		})
+	}
+}
+
+// An exemption for API tokens is one for nothing else: whatever may carry a browser's
+// session beside, or in place of, the token is judged as anywhere else.
+func TestExemptsByAuthorization(t *testing.T) {
+	rules := &policy.Rules{Exempt: []policy.Exemption{
+		{Prefix: "/api/", Authorization: []string{"token", "Bearer"}},
+		{Prefix: "/api/public/"},
+		{Prefix: "/api/both/", Authorization: []string{"Bearer"}},
+		{Prefix: "/api/both/"},
+		{Prefix: "/api/all/", Authorization: []string{"Bearer"}},
+		{Prefix: "/api/all/", PassCredentials: true},
+	}}
+	for _, tc := range []struct {
+		name, path    string
+		authorization []string
+		pass          policy.Passage
+		ok            bool
+	}{
+		{"a token", "/api/x", []string{"token t"}, policy.PassAuthorization, true},
+		{"a scheme in another case", "/api/x", []string{"BEARER t"}, policy.PassAuthorization, true},
+		{"no header", "/api/x", nil, policy.PassNothing, false},
+		{"an empty header", "/api/x", []string{""}, policy.PassNothing, false},
+		{"another scheme", "/api/x", []string{"Basic dTpw"}, policy.PassNothing, false},
+		{"a longer scheme", "/api/x", []string{"Bearers t"}, policy.PassNothing, false},
+		{"a scheme without a credential", "/api/x", []string{"Bearer"}, policy.PassNothing, false},
+		{"a scheme and a space", "/api/x", []string{"Bearer  "}, policy.PassNothing, false},
+		{"a space first", "/api/x", []string{" Bearer t"}, policy.PassNothing, false},
+		{"a tab between", "/api/x", []string{"Bearer\tt"}, policy.PassNothing, false},
+		{"two headers", "/api/x", []string{"Bearer t", "Bearer t"}, policy.PassNothing, false},
+		{"another path", "/apis/x", []string{"Bearer t"}, policy.PassNothing, false},
+		{"a path that is not canonical", "/api/../x", []string{"Bearer t"}, policy.PassNothing, false},
+		{"a longer prefix that passes nothing", "/api/public/x", []string{"Bearer t"}, policy.PassNothing, true},
+		{"an equal that passes nothing", "/api/both/x", []string{"Bearer t"}, policy.PassNothing, true},
+		{"an equal that passes everything", "/api/all/x", []string{"Bearer t"}, policy.PassAuthorization, true},
+		{"an equal that is for every request", "/api/all/x", nil, policy.PassCredentials, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			pass, ok := rules.Exempts("GET", tc.path, tc.authorization)
+			if pass != tc.pass || ok != tc.ok {
+				t.Errorf("Exempts(%q, %q) is (%v, %v), want (%v, %v)", tc.path, tc.authorization, pass, ok, tc.pass, tc.ok)
 			}
 		})
 	}
@@ -129,7 +174,7 @@ func TestExempts(t *testing.T) {
 func TestExemptsNothingByDefault(t *testing.T) {
 	r := &policy.Rules{Exempt: []policy.Exemption{{}, {PassCredentials: true}}}
 	for _, path := range []string{"", "/", "/x"} {
-		if pass, ok := r.Exempts("GET", path); pass || ok {
+		if pass, ok := r.Exempts("GET", path, nil); pass != policy.PassNothing || ok {
 			t.Errorf("Exempts(GET, %q) is (%v, %v), want neither", path, pass, ok)
 		}
 	}

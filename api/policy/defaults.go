@@ -64,7 +64,8 @@ func (p *PasswordCheck) setDefaults(signInPath string) {
 func (i *Identity) setDefaults() {
 	if e := i.Endpoint; e != nil {
 		fill(&e.Path, "/api/me")
-		if len(e.AnonymousStatus) == 0 {
+		// Where a redirect means nobody, a status that nobody asked for must not.
+		if len(e.AnonymousStatus) == 0 && e.AnonymousLocation == "" {
 			e.AnonymousStatus = []int{401}
 		}
 		if len(e.Cookies) == 0 {

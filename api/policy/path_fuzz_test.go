@@ -53,7 +53,7 @@ func FuzzExempts(f *testing.F) {
 		if len(r.Validate()) > 0 {
 			return
 		}
-		if _, ok := r.Exempts("GET", request); !ok {
+		if _, ok := r.Exempts("GET", request, nil); !ok {
 			return
 		}
 		if !policy.CanonicalPath(request) || request != exact && !strings.HasPrefix(request, prefix) {

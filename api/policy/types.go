@@ -104,6 +104,7 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="has(self.path) || has(self.prefix)",message="exempts nothing; write path for one path, or prefix for all paths below one"
 // +kubebuilder:validation:XValidation:rule="!has(self.path) || !has(self.prefix)",message="has path and prefix; write one of them, or two entries"
+// +kubebuilder:validation:XValidation:fieldPath=".authorization",rule="!has(self.authorization) || !has(self.passCredentials) || !self.passCredentials",message="would pass cookies beside the token; remove passCredentials"
 type Exemption struct {
 	// path that matches exactly. A request for it with an escape ("%2F"), an
 	// empty segment ("//") or a dot segment ("/./") never matches. Write path or
@@ -123,6 +124,17 @@ type Exemption struct {
 	// app, and the app's Set-Cookie back. Without them an exempt path cannot act
 	// for a signed-in user. Default: false. Example: true.
 	PassCredentials bool `json:"passCredentials,omitempty"`
+	// authorization lists schemes of the Authorization header, at most 8. Only a
+	// request that carries exactly one such header is exempt then, and only that
+	// header reaches the app: no cookie, and the app's Set-Cookie does not come
+	// back. So API tokens keep working, and a browser's session is judged as
+	// anywhere else. List no scheme that carries what a password alone can get:
+	// Basic, where the app takes passwords by it, or Bearer, where the app's
+	// sign-in hands out tokens. Default: none; the exemption is for every request.
+	// Example: [token, Bearer].
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=8
+	Authorization []schemeText `json:"authorization,omitempty"`
 }
 
 // Session bounds how long a verification lasts.

@@ -37,20 +37,47 @@ type Identity struct {
 	Headers *HeadersIdentity `json:"headers,omitempty"`
 }
 
+// AnswerFormat says how the user is found in an endpoint's answer.
+// +kubebuilder:validation:Enum=JSON;Form
+type AnswerFormat string
+
+// How the user is found in an endpoint's answer.
+const (
+	// AnswerJSON is a JSON document.
+	AnswerJSON AnswerFormat = "JSON"
+	// AnswerForm is an HTML page whose forms are filled in for the user.
+	AnswerForm AnswerFormat = "Form"
+)
+
 // EndpointIdentity asks the app with the request's own credentials.
+//
+// +kubebuilder:validation:XValidation:fieldPath=".anonymousLocation",rule="!has(self.anonymousLocation) || self.anonymousLocation != (has(self.path) ? self.path : '/api/me')",message="is path itself, which cannot lead there; write the app's sign-in page"
 type EndpointIdentity struct {
-	// path that answers 200 with a JSON object for a signed-in user, and one of
-	// anonymousStatus for nobody. Anything else is a failure, and never nobody.
+	// path that answers 200 with the user's own JSON object or page for a
+	// signed-in user, and with anonymousStatus or a redirect to
+	// anonymousLocation for nobody. Anything else is a failure, and never nobody.
 	// Default: /api/me. Example: /api/session.
 	Path pathText `json:"path,omitempty"`
+	// format of the answer. JSON is a document, into which subject, account and
+	// roles point. Form is for apps without one: an HTML page whose forms are
+	// filled in for the user, such as their settings; subject, account and roles
+	// then name fields, as /username does. A page on which the field of the
+	// subject is missing, or there twice, is a failure. Default: JSON. Example:
+	// Form.
+	Format AnswerFormat `json:"format,omitempty"`
 	// anonymousStatus lists the answers that mean nobody, 401 or 403. Add 403
 	// only where the app gives it to people who are not signed in and never to
-	// one who is: whoever is taken for nobody is asked for nothing. Default: 401.
-	// Example: [401, 403].
+	// one who is: whoever is taken for nobody is asked for nothing. Default: 401,
+	// or none where anonymousLocation is written. Example: [401, 403].
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=2
 	// +kubebuilder:validation:XValidation:rule="self.all(s, s == 401 || s == 403)",message="cannot mean nobody; write 401 or 403"
 	AnonymousStatus []int `json:"anonymousStatus,omitempty"`
+	// anonymousLocation is the path of the app's sign-in page, where it redirects
+	// people who are not signed in and asked for path: such a redirect (302, 303
+	// or 307) means nobody. Write it only where the app never sends one there who
+	// is signed in. Default: none. Example: /user/login.
+	AnonymousLocation pathText `json:"anonymousLocation,omitempty"`
 	// cookies that mean a sign-in, at most 16; their values are also the
 	// sign-in's id. Name the session cookie, and none that changes in between: a
 	// changed value is a new sign-in. Default: session. Example: [PHPSESSID].

@@ -61,6 +61,12 @@ type (
 	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[!#$%&\x27*+.^_\x60|~0-9A-Z-]+$')`,message="is not an HTTP method; write it in upper case, such as GET"
 	methodText = string
 
+	// schemeText is an authentication scheme (RFC 9110, section 11.1).
+	//
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[!#$%&\x27*+.^_\x60|~0-9A-Za-z-]+$')`,message=`is not a scheme of the Authorization header; write one such as "Bearer"`
+	schemeText = string
+
 	// proxyText is a CIDR that does not trust everybody.
 	//
 	// +kubebuilder:validation:MaxLength=64

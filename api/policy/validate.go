@@ -25,6 +25,7 @@ const (
 	maxTrustedProxies = 32
 	maxExemptions     = 128
 	maxMethods        = 16
+	maxSchemes        = 8
 	maxMethod         = 32
 	maxProductName    = 64
 )

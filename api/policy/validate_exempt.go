@@ -19,6 +19,20 @@ func (r *Rules) checkExempt(f *Faults) {
 			r.checkExemptPrefix(f, at+".prefix", e.Prefix)
 		}
 		checkMethods(f, at+".methods", e.Methods)
+		e.checkAuthorization(f, at+".authorization")
+	}
+}
+
+func (e *Exemption) checkAuthorization(f *Faults, at string) {
+	schemes := bounded(f, at, e.Authorization, maxSchemes)
+	for i, scheme := range schemes {
+		if !token(scheme) || len(scheme) > maxMethod {
+			f.add(element(at, i), "%s is not a scheme of the Authorization header; write one such as \"Bearer\"", quote(scheme))
+		}
+	}
+	f.checkUnique(at, schemes)
+	if len(schemes) > 0 && e.PassCredentials {
+		f.add(at, "would pass cookies beside the token; remove passCredentials")
 	}
 }
 

@@ -34,6 +34,14 @@ func (i *Identity) check(f *Faults) {
 
 func (e *EndpointIdentity) check(f *Faults, path string) {
 	f.checkPath(path+".path", e.Path)
+	// "" is JSON, and stays out of published records: sidecars that are older than
+	// the field read those of policies that do not use it.
+	if e.Format != "" {
+		checkEnum(f, path+".format", e.Format, AnswerJSON, AnswerForm)
+	}
+	if e.AnonymousLocation != "" && f.checkPath(path+".anonymousLocation", e.AnonymousLocation) && e.AnonymousLocation == e.Path {
+		f.add(path+".anonymousLocation", "is path itself, which cannot lead there; write the app's sign-in page")
+	}
 	for i, status := range bounded(f, path+".anonymousStatus", e.AnonymousStatus, 2) {
 		if status != 401 && status != 403 {
 			f.add(element(path+".anonymousStatus", i), "%d cannot mean nobody; write 401 or 403", status)

@@ -52,6 +52,16 @@ func TestValidateRefusesEndpoint(t *testing.T) {
 		{"an answer that cannot mean nobody", endpoint(func(e *policy.EndpointIdentity) {
 			e.AnonymousStatus = []int{401, 200}
 		}), []string{at + "anonymousStatus[1]|200 cannot mean nobody"}},
+		{"a page of forms", endpoint(func(e *policy.EndpointIdentity) {
+			e.Format, e.AnonymousStatus, e.AnonymousLocation = policy.AnswerForm, nil, "/user/login"
+		}), nil},
+		{"an unknown format", endpoint(func(e *policy.EndpointIdentity) { e.Format = "form" }), []string{at + "format|did you mean Form?"}},
+		{"a sign-in page elsewhere", endpoint(func(e *policy.EndpointIdentity) {
+			e.AnonymousLocation = "https://id.example/login"
+		}), []string{at + `anonymousLocation|does not start with "/"`}},
+		{"a sign-in page that is the endpoint", endpoint(func(e *policy.EndpointIdentity) {
+			e.Path, e.AnonymousLocation = "/me", "/me"
+		}), []string{at + "anonymousLocation|is path itself"}},
 		{"a cookie twice", cookies("a", "b", "a"), []string{at + "cookies[2]|repeats " + at + "cookies[0]"}},
 		{"the sidecar's own cookies", cookies("__Host-sallyport", "__host-Sallyport_x", "sallyport", "Sallyport-csrf"), []string{
 			at + "cookies[0]|keeps for its own", at + "cookies[1]|keeps for its own",

@@ -253,6 +253,22 @@ func TestValidateRefusesExemptions(t *testing.T) {
 			"too many methods", exempt(policy.Exemption{Path: "/a", Methods: repeat(17, "M%d")}),
 			[]string{"spec.exempt[0].methods|at most 16"},
 		},
+		{"schemes", exempt(policy.Exemption{Path: "/a", Authorization: []string{"token", "Bearer"}}), nil},
+		{
+			"schemes that are none", exempt(policy.Exemption{Path: "/a", Authorization: []string{"", "Bearer x", "a", "a", strings.Repeat("x", 33)}}),
+			[]string{
+				`spec.exempt[0].authorization[0]|"" is not a scheme`, `spec.exempt[0].authorization[1]|"Bearer x" is not`,
+				"spec.exempt[0].authorization[4]|is not a scheme", "spec.exempt[0].authorization[3]|repeats spec.exempt[0].authorization[2]",
+			},
+		},
+		{
+			"too many schemes", exempt(policy.Exemption{Path: "/a", Authorization: repeat(9, "s%d")}),
+			[]string{"spec.exempt[0].authorization|at most 8"},
+		},
+		{
+			"a token and cookies", exempt(policy.Exemption{Path: "/a", Authorization: []string{"token"}, PassCredentials: true}),
+			[]string{"spec.exempt[0].authorization|remove passCredentials"},
+		},
 		{
 			"too many exemptions", exempt(make([]policy.Exemption, 129)...),
 			append([]string{"spec.exempt|has 129 entries; write at most 128"}, repeat(128, "spec.exempt[%d]|exempts nothing")...),

@@ -29,6 +29,13 @@ func exemptCases() []ruleCase {
 			"spec.exempt[0].methods[0]|is not an HTTP method; write it in upper case, such as GET")},
 		{name: "a method twice", patches: set(`exempt: [{path: /a, methods: [GET, GET]}]`), want: refused(
 			`spec.exempt[0].methods[1]|Duplicate value: "GET"`)},
+		{name: "an exemption of tokens", patches: set(`exempt: [{prefix: /api/, authorization: [token, Bearer]}]`)},
+		{name: "an exemption of a scheme that is none", patches: set(`exempt: [{path: /a, authorization: ["Bearer x"]}]`), want: refused(
+			`spec.exempt[0].authorization[0]|is not a scheme of the Authorization header; write one such as "Bearer"`)},
+		{name: "an exemption of a scheme twice", patches: set(`exempt: [{path: /a, authorization: [a, a]}]`), want: refused(
+			`spec.exempt[0].authorization[1]|Duplicate value: "a"`)},
+		{name: "an exemption of tokens and cookies", patches: set(`exempt: [{path: /a, authorization: [a], passCredentials: true}]`), want: refused(
+			"spec.exempt[0].authorization|would pass cookies beside the token; remove passCredentials")},
 		{name: "too many exemptions", patches: set(`exempt: [` + strings.Repeat("{path: /a},", 128) + `{path: /a}]`), want: refused(
 			"spec.exempt|must have at most 128 items")},
 		{name: "as many exemptions as there may be, of the greatest length", patches: set(`exempt: [` +

@@ -21,6 +21,13 @@ func endpointCases() []ruleCase {
 		{name: "an endpoint elsewhere", patches: set(`identity: {endpoint: {path: "https://evil.example/me"}}`), want: refused(ep + "path|" + notCanonical)},
 		{name: "an answer that cannot mean nobody", patches: set(`identity: {endpoint: {anonymousStatus: [200]}}`), want: refused(
 			ep + "anonymousStatus|cannot mean nobody; write 401 or 403")},
+		{name: "a page of forms", patches: set(`identity: {endpoint: {path: /user/settings, format: Form, anonymousLocation: /user/login, subject: /name}}`)},
+		{name: "an unknown format", patches: set(`identity: {endpoint: {format: HTML}}`), want: refused(
+			ep + `format|supported values: "JSON", "Form"`)},
+		{name: "a sign-in page elsewhere", patches: set(`identity: {endpoint: {anonymousLocation: "https://id.example/login"}}`), want: refused(
+			ep + "anonymousLocation|" + notCanonical)},
+		{name: "a sign-in page that is the endpoint", patches: set(`identity: {endpoint: {path: /me, anonymousLocation: /me}}`), want: refused(
+			ep + "anonymousLocation|is path itself, which cannot lead there; write the app's sign-in page")},
 		{name: "no cookies", patches: set(`identity: {endpoint: {cookies: []}}`), serverOnly: true, want: refused(
 			ep + "cookies|is empty; name the cookies that mean a sign-in")},
 		{name: "a cookie that is none", patches: set(`identity: {endpoint: {cookies: ["a b"]}}`), want: refused(

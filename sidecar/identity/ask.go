@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/api/policy"
@@ -57,7 +55,7 @@ func (e *Endpoint) question(ctx context.Context, r *http.Request, ev evidence) *
 			q.Header[name] = slices.Clone(values)
 		}
 	}
-	q.Header.Set("Accept", "application/json")
+	q.Header.Set("Accept", e.accept())
 	return q
 }
 
@@ -72,30 +70,48 @@ func (e *Endpoint) exchange(q *http.Request) (Identity, error) {
 		_ = response.Body.Close()
 	}()
 	switch {
-	case slices.Contains(e.anonymous, response.StatusCode):
+	case slices.Contains(e.anonymous, response.StatusCode), e.leadsToSignIn(response):
 		return Identity{Kind: Anonymous}, nil
 	case response.StatusCode != http.StatusOK:
-		return indeterminate(ReasonStatus),
-			fmt.Errorf("the app answered %d where 200 or anonymousStatus %v was expected", response.StatusCode, e.anonymous)
-	case !isJSON(response.Header):
-		return unreadable("the app's answer is not JSON")
+		return indeterminate(ReasonStatus), fmt.Errorf("the app answered %d where 200, anonymousStatus %v or anonymousLocation %q was expected",
+			response.StatusCode, e.anonymous, e.signInPath)
+	case !e.readable(response.Header):
+		return unreadable("the app's answer is not " + string(e.format))
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	limit := e.limit()
+	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	if err != nil {
 		return failure(fmt.Errorf("read the app's answer: %w", err))
 	}
-	if len(body) > maxAnswer {
+	if int64(len(body)) > limit {
 		return unreadable("the app's answer is too long")
 	}
 	return e.read(body)
 }
 
+// leadsToSignIn reports whether the app sends whoever asks to its sign-in page. Only
+// the path counts: the query says where to return to, and the host is the app's own
+// idea of its address.
+func (e *Endpoint) leadsToSignIn(response *http.Response) bool {
+	switch response.StatusCode {
+	case http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect:
+	default:
+		return false
+	}
+	values := response.Header["Location"]
+	if e.signInPath == "" || len(values) != 1 {
+		return false
+	}
+	location, err := e.target.Parse(values[0])
+	return err == nil && location.EscapedPath() == e.signInPath
+}
+
 // read finds the user in the app's answer. The answer itself is in no error: it is
 // the user's profile.
 func (e *Endpoint) read(body []byte) (Identity, error) {
-	document, err := decodeJSON(body)
+	document, err := e.decode(body)
 	if err != nil {
-		return unreadable("the app's answer is not a JSON document")
+		return Identity{Kind: Indeterminate, Reason: ReasonAnswer}, err
 	}
 	value, _ := e.subject.Lookup(document)
 	subject, ok := readSubject(value)
@@ -119,16 +135,4 @@ func failure(err error) (Identity, error) {
 		return indeterminate(ReasonTimeout), err
 	}
 	return indeterminate(ReasonUnreachable), err
-}
-
-func isJSON(h http.Header) bool {
-	if encoding := h.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return false
-	}
-	kind, params, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil || (kind != "application/json" && !strings.HasSuffix(kind, "+json")) {
-		return false
-	}
-	charset := params["charset"]
-	return charset == "" || strings.EqualFold(charset, "utf-8")
 }

@@ -47,10 +47,13 @@ type Endpoint struct {
 	subject   Pointer
 	account   Pointer
 	roles     Pointer
+	format    policy.AnswerFormat
 	anonymous []int
-	cache     *cache
-	clock     func() time.Time
-	observer  Observer
+	// signInPath is where the app redirects nobody to, "" where it does not.
+	signInPath string
+	cache      *cache
+	clock      func() time.Time
+	observer   Observer
 }
 
 var _ Reserver = (*Endpoint)(nil)
@@ -72,8 +75,12 @@ func NewEndpoint(cfg policy.EndpointIdentity, o EndpointOptions) (*Endpoint, err
 	}
 	e := &Endpoint{
 		target:    url.URL{Scheme: o.App.Scheme, Host: o.App.Host, Path: cfg.Path},
-		transport: o.Transport, cookies: cfg.Cookies, own: wire.Named(o.OwnCookies), anonymous: cfg.AnonymousStatus,
+		transport: o.Transport, cookies: cfg.Cookies, own: wire.Named(o.OwnCookies),
+		format: policy.AnswerJSON, anonymous: cfg.AnonymousStatus, signInPath: cfg.AnonymousLocation,
 		clock: o.Clock, observer: o.Observer,
+	}
+	if cfg.Format != "" {
+		e.format = cfg.Format
 	}
 	if e.transport == nil {
 		e.transport = newAskTransport()

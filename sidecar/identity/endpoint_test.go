@@ -199,6 +199,88 @@ func TestEndpointTakesTheAnswersThatThePolicyListsForNobody(t *testing.T) {
 	}
 }
 
+// Only a redirect to the very page that the policy names means nobody.
+func TestEndpointTakesARedirectToTheSignInPageForNobody(t *testing.T) {
+	redirect := func(status int, locations ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Location"] = locations
+			w.WriteHeader(status)
+		}
+	}
+	for _, tc := range []struct {
+		name   string
+		answer http.HandlerFunc
+		want   identity.Kind
+	}{
+		{"see other", redirect(303, "/user/login"), identity.Anonymous},
+		{"found, with where to return to", redirect(302, "/user/login?redirect_to=%2Fme"), identity.Anonymous},
+		{"a temporary redirect to the app's own address", redirect(307, "https://git.example/user/login"), identity.Anonymous},
+		{"relative to the path that was asked", redirect(303, "../user/login"), identity.Anonymous},
+		{"a permanent redirect", redirect(301, "/user/login"), identity.Indeterminate},
+		{"below the sign-in page", redirect(303, "/user/login/again"), identity.Indeterminate},
+		{"the sign-in page in another spelling", redirect(303, "/user/%6cogin"), identity.Indeterminate},
+		{"another page", redirect(303, "/user/settings/change_password"), identity.Indeterminate},
+		{"nowhere", redirect(303), identity.Indeterminate},
+		{"two places", redirect(303, "/user/login", "/user/login"), identity.Indeterminate},
+		{"a location that is none", redirect(303, "%"), identity.Indeterminate},
+		{"a location without a redirect", redirect(200, "/user/login"), identity.Indeterminate},
+		{"401 where only a redirect means nobody", says(401, "text/plain", ""), identity.Indeterminate},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			rules := policy.Rules{Identity: policy.Identity{Endpoint: &policy.EndpointIdentity{AnonymousLocation: "/user/login"}}}
+			rules.SetDefaults("test")
+			source := newEndpoint(t, newApp(t, tc.answer), newClock(), func(cfg *policy.EndpointIdentity) { *cfg = *rules.Identity.Endpoint })
+			if got := source.Identify(t.Context(), request("Cookie", "session=s1")); got.Kind != tc.want {
+				t.Errorf("got %+v, want kind %d", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestEndpointReadsAPageOfForms(t *testing.T) {
+	page := func(body string) http.HandlerFunc {
+		return says(200, "text/html; charset=utf-8", "<!DOCTYPE html><title>Settings</title>"+body)
+	}
+	known := identity.Identity{Kind: identity.Authenticated, Subject: "alice", Account: "alice", SignIn: "session=s1"}
+	withRole := known
+	withRole.Roles, withRole.RolesKnown = []string{"staff"}, true
+	unreadable := identity.Identity{Reason: identity.ReasonAnswer}
+	for _, tc := range []struct {
+		name   string
+		answer http.HandlerFunc
+		want   identity.Identity
+	}{
+		{"a field is the user", page(`<form><input name="name" value="alice"><input name="bio" value="x"></form>`), known},
+		{"a field with a type and a role", page(`<form><input type=HIDDEN name=name value=alice><input name=role value=staff></form>`), withRole},
+		{"an entity is a character", page(`<input name="name" value="&#97;lice">`), known},
+		{"text that looks like a field is none", page(`<p>&lt;input name="name" value="bob"&gt;</p><!-- <input name="name" value="bob"> --><input name="name" value="alice">`), known},
+		{"script that looks like a field is none", page(`<script>"<input name=name value=bob>"</script><input name="name" value="alice">`), known},
+		{"what somebody would type is no field", page(`<input name="name" type="password" value="bob"><input name="name" type="checkbox" value="carol"><input name="name" value="alice">`), known},
+		{"the subject twice says nothing", page(`<input name="name" value="alice"><form><input name="name" value="alice"></form>`), unreadable},
+		{"the subject three times says nothing", page(strings.Repeat(`<input name="name" value="alice">`, 3)), unreadable},
+		{"no subject says nothing", page(`<form><input name="user" value="alice"></form>`), unreadable},
+		{"an empty subject says nothing", page(`<input name="name">`), unreadable},
+		{"a page that is not UTF-8 says nothing", page("<input name=\"name\" value=\"al\xffice\">"), unreadable},
+		{"another charset says nothing", says(200, "text/html; charset=iso-8859-1", `<input name="name" value="alice">`), unreadable},
+		{"JSON says nothing", saysJSON(`{"name":"alice"}`), unreadable},
+		{"a page over 256 KiB says nothing", page(`<input name="name" value="alice">` + strings.Repeat("x", 256<<10)), unreadable},
+		{"nothing says nothing", page(""), unreadable},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := newApp(t, tc.answer)
+			source := newEndpoint(t, a, newClock(), func(cfg *policy.EndpointIdentity) {
+				cfg.Format, cfg.Subject, cfg.Account, cfg.Roles = policy.AnswerForm, "/name", "/name", "/role"
+			})
+			if diff := cmp.Diff(tc.want, source.Identify(t.Context(), request("Cookie", "session=s1"))); diff != "" {
+				t.Error(diff)
+			}
+			if got := a.questions()[0].Header.Get("Accept"); got != "text/html" {
+				t.Errorf("asked for %q", got)
+			}
+		})
+	}
+}
+
 func TestEndpointAsksAsTheBrowserWould(t *testing.T) {
 	a := newApp(t, saysJSON(alice))
 	source := newEndpoint(t, a, newClock(), nil)

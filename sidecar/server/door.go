@@ -59,7 +59,7 @@ type door struct {
 type visit struct {
 	class    authz.Path
 	own      bool
-	pass     bool // credentials reach the app on an exempt path
+	pass     policy.Passage // what of the credentials reaches the app on an exempt path
 	token    string
 	back     string // where to return to after the app's sign-in
 	visitor  web.Visitor
@@ -123,7 +123,7 @@ func (d *door) classify(r *http.Request, v *visit) {
 	case path == app.SignInPath || path == app.PasswordCheck.Path:
 		v.class = authz.PathSignIn
 	default:
-		if pass, ok := d.rules.Exempts(r.Method, path); ok {
+		if pass, ok := d.rules.Exempts(r.Method, path, r.Header["Authorization"]); ok {
 			v.class, v.pass = authz.PathExempt, pass
 		}
 	}
@@ -290,15 +290,20 @@ func (d *door) update(ctx context.Context, v *visit, signIn *session.SignIn) {
 // forward hands the request to the app.
 func (d *door) forward(w http.ResponseWriter, r *http.Request, v *visit) {
 	exempt := v.class == authz.PathExempt
-	if exempt && !v.pass {
+	stripped := exempt && v.pass != policy.PassCredentials
+	if stripped {
+		authorization := r.Header["Authorization"]
 		d.source.Strip(r)
 		r.Header.Del("Cookie")
 		r.Header.Del("Authorization")
+		if v.pass == policy.PassAuthorization {
+			r.Header["Authorization"] = authorization
+		}
 	}
 	d.app.Forward(w, r, proxy.Forwarding{
 		Assertion:      assertion(v.visitor.SignIn),
 		Exempt:         exempt,
-		DropSetCookies: exempt && !v.pass,
+		DropSetCookies: stripped,
 		OnResponse:     func(response *http.Response) error { return d.observe(r, v, response.Header) },
 	})
 }

@@ -213,3 +213,58 @@ func TestRequestReachesTheAppUnchanged(t *testing.T) {
 		}
 	}
 }
+
+// An exemption for API tokens lets the token through and nothing that a browser's
+// session could be.
+func TestExemptionsForTokensPassNothingElse(t *testing.T) {
+	t.Parallel()
+	w := startOffice(t, stack.Options{Policy: stack.Policy{Everyone: true, Spec: map[string]any{"exempt": []map[string]any{
+		{"prefix": "/api/v1/", "authorization": []string{"token", "bearer"}},
+	}}}})
+	late := w.enrolled("alice").again()
+	w.office.behave(func(rw http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == whoami {
+			return false
+		}
+		rw.Header().Add("Set-Cookie", "session=fresh; Path=/")
+		return true
+	})
+	const token = "Authorization: Bearer key-alice"
+	for _, tc := range []struct {
+		name    string
+		target  string
+		headers []string
+		passes  bool
+	}{
+		{"a token", "/api/v1/repos", []string{token}, true},
+		{"a token beside an unverified session", "/api/v1/repos", []string{token, late.credentials()}, true},
+		{"an unverified session alone", "/api/v1/repos", []string{late.credentials()}, false},
+		{"a password", "/api/v1/repos", []string{"Authorization: Basic YWxpY2U6YWxpY2UtZGVtbw=="}, false},
+		{"a password beside an unverified session", "/api/v1/repos", []string{"Authorization: Basic YWxpY2U6YWxpY2UtZGVtbw==", late.credentials()}, false},
+		{"two tokens", "/api/v1/repos", []string{token, token}, false},
+		{"a scheme alone beside an unverified session", "/api/v1/repos", []string{"Authorization: Bearer", late.credentials()}, false},
+		{"a token elsewhere", "/my", []string{token}, false},
+		{"a token on the way out", "/api/v1/..%2f..%2fmy", []string{token}, false},
+	} {
+		w.office.requests()
+		answer := send(t, w.URL(), "GET", tc.target, tc.headers...)
+		seen := w.office.requests()
+		if got := len(seen) == 1; got != tc.passes {
+			t.Errorf("%s: answered %d, and %d requests reached the app", tc.name, answer.Status, len(seen))
+			continue
+		}
+		if !tc.passes {
+			continue
+		}
+		if seen[0].User != "alice" || seen[0].Header["Cookie"] != nil || len(seen[0].Header["Authorization"]) != 1 {
+			t.Errorf("%s: the app took it for %q's and saw %v", tc.name, seen[0].User, seen[0].Header)
+		}
+		if answer.Header["Set-Cookie"] != nil {
+			t.Errorf("%s: the app's cookie came back", tc.name)
+		}
+	}
+	// Nobody has no session to bypass anything with, and is the app's to refuse.
+	if got := w.one("GET", "/api/v1/repos"); got.User != "" {
+		t.Errorf("nobody was taken for %q", got.User)
+	}
+}

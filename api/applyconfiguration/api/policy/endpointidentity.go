@@ -11,15 +11,28 @@ import (
 //
 // EndpointIdentity asks the app with the request's own credentials.
 type EndpointIdentityApplyConfiguration struct {
-	// path that answers 200 with a JSON object for a signed-in user, and one of
-	// anonymousStatus for nobody. Anything else is a failure, and never nobody.
+	// path that answers 200 with the user's own JSON object or page for a
+	// signed-in user, and with anonymousStatus or a redirect to
+	// anonymousLocation for nobody. Anything else is a failure, and never nobody.
 	// Default: /api/me. Example: /api/session.
 	Path *string `json:"path,omitempty"`
+	// format of the answer. JSON is a document, into which subject, account and
+	// roles point. Form is for apps without one: an HTML page whose forms are
+	// filled in for the user, such as their settings; subject, account and roles
+	// then name fields, as /username does. A page on which the field of the
+	// subject is missing, or there twice, is a failure. Default: JSON. Example:
+	// Form.
+	Format *apipolicy.AnswerFormat `json:"format,omitempty"`
 	// anonymousStatus lists the answers that mean nobody, 401 or 403. Add 403
 	// only where the app gives it to people who are not signed in and never to
-	// one who is: whoever is taken for nobody is asked for nothing. Default: 401.
-	// Example: [401, 403].
+	// one who is: whoever is taken for nobody is asked for nothing. Default: 401,
+	// or none where anonymousLocation is written. Example: [401, 403].
 	AnonymousStatus []int `json:"anonymousStatus,omitempty"`
+	// anonymousLocation is the path of the app's sign-in page, where it redirects
+	// people who are not signed in and asked for path: such a redirect (302, 303
+	// or 307) means nobody. Write it only where the app never sends one there who
+	// is signed in. Default: none. Example: /user/login.
+	AnonymousLocation *string `json:"anonymousLocation,omitempty"`
 	// cookies that mean a sign-in, at most 16; their values are also the
 	// sign-in's id. Name the session cookie, and none that changes in between: a
 	// changed value is a new sign-in. Default: session. Example: [PHPSESSID].
@@ -54,6 +67,14 @@ func (b *EndpointIdentityApplyConfiguration) WithPath(value string) *EndpointIde
 	return b
 }
 
+// WithFormat sets the Format field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Format field is set to the value of the last call.
+func (b *EndpointIdentityApplyConfiguration) WithFormat(value apipolicy.AnswerFormat) *EndpointIdentityApplyConfiguration {
+	b.Format = &value
+	return b
+}
+
 // WithAnonymousStatus adds the given value to the AnonymousStatus field in the declarative configuration
 // and returns the receiver, so that objects can be build by chaining "With" function invocations.
 // If called multiple times, values provided by each call will be appended to the AnonymousStatus field.
@@ -61,6 +82,14 @@ func (b *EndpointIdentityApplyConfiguration) WithAnonymousStatus(values ...int) 
 	for i := range values {
 		b.AnonymousStatus = append(b.AnonymousStatus, values[i])
 	}
+	return b
+}
+
+// WithAnonymousLocation sets the AnonymousLocation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AnonymousLocation field is set to the value of the last call.
+func (b *EndpointIdentityApplyConfiguration) WithAnonymousLocation(value string) *EndpointIdentityApplyConfiguration {
+	b.AnonymousLocation = &value
 	return b
 }
 

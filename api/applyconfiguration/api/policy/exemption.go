@@ -22,6 +22,15 @@ type ExemptionApplyConfiguration struct {
 	// app, and the app's Set-Cookie back. Without them an exempt path cannot act
 	// for a signed-in user. Default: false. Example: true.
 	PassCredentials *bool `json:"passCredentials,omitempty"`
+	// authorization lists schemes of the Authorization header, at most 8. Only a
+	// request that carries exactly one such header is exempt then, and only that
+	// header reaches the app: no cookie, and the app's Set-Cookie does not come
+	// back. So API tokens keep working, and a browser's session is judged as
+	// anywhere else. List no scheme that carries what a password alone can get:
+	// Basic, where the app takes passwords by it, or Bearer, where the app's
+	// sign-in hands out tokens. Default: none; the exemption is for every request.
+	// Example: [token, Bearer].
+	Authorization []string `json:"authorization,omitempty"`
 }
 
 // ExemptionApplyConfiguration constructs a declarative configuration of the Exemption type for use with
@@ -61,5 +70,15 @@ func (b *ExemptionApplyConfiguration) WithMethods(values ...string) *ExemptionAp
 // If called multiple times, the PassCredentials field is set to the value of the last call.
 func (b *ExemptionApplyConfiguration) WithPassCredentials(value bool) *ExemptionApplyConfiguration {
 	b.PassCredentials = &value
+	return b
+}
+
+// WithAuthorization adds the given value to the Authorization field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Authorization field.
+func (b *ExemptionApplyConfiguration) WithAuthorization(values ...string) *ExemptionApplyConfiguration {
+	for i := range values {
+		b.Authorization = append(b.Authorization, values[i])
+	}
 	return b
 }
