@@ -40,7 +40,7 @@ const patience = 60 * time.Second
 // script is what a browser says of a request that a page's script makes.
 const script = "Sec-Fetch-Mode: cors"
 
-var theBrowser = sync.OnceValues(chromium.Start)
+var theBrowser = sync.OnceValues(func() (context.Context, error) { return chromium.Start() })
 
 func TestMain(m *testing.M) {
 	code := m.Run()

@@ -28,6 +28,12 @@ type gitea struct {
 
 func startGitea(t *testing.T) *gitea {
 	t.Helper()
+	if *onNode {
+		g := &gitea{door: newDoor(t)}
+		g.deploy(giteaCluster)
+		g.createUser()
+		return g
+	}
 	dir := t.TempDir()
 	g := &gitea{door: newDoor(t), binary: program(t, "gitea"), config: filepath.Join(dir, "app.ini")}
 	g.env = []string{"GITEA_WORK_DIR=" + dir, "HOME=" + dir}
@@ -47,12 +53,19 @@ func startGitea(t *testing.T) *gitea {
 		t.Fatal(err)
 	}
 	g.command("migrate")
-	g.command("admin", "user", "create", "--admin", "--username", giteaUser, "--password", giteaPassword,
-		"--email", "alice@acme.example", "--must-change-password=false")
+	g.createUser()
 	run(t, g.env, g.binary, "--config", g.config, "web")
 	g.await(g.behind + "/api/healthz")
 	g.guard("gitea")
 	return g
+}
+
+var giteaCluster = cluster{namespace: "git", app: "gitea"}
+
+func (g *gitea) createUser() {
+	g.t.Helper()
+	g.command("admin", "user", "create", "--admin", "--username", giteaUser, "--password", giteaPassword,
+		"--email", "alice@acme.example", "--must-change-password=false")
 }
 
 // command is what an administrator of Gitea runs beside it. It returns the last
@@ -60,6 +73,10 @@ func startGitea(t *testing.T) *gitea {
 func (g *gitea) command(args ...string) string {
 	g.t.Helper()
 	cmd := exec.CommandContext(g.t.Context(), g.binary, append([]string{"--config", g.config}, args...)...)
+	if *onNode {
+		inside := []string{"-n", giteaCluster.namespace, "exec", "deployment/gitea", "-c", "gitea", "--", "/gitea", "--config", "/data/app.ini"}
+		cmd = exec.CommandContext(g.t.Context(), "kubectl", append(inside, args...)...)
+	}
 	cmd.Env = append(os.Environ(), g.env...)
 	out, err := cmd.Output()
 	if err != nil {

@@ -21,6 +21,10 @@ const (
 func startPerses(t *testing.T) *door {
 	t.Helper()
 	d := newDoor(t)
+	if *onNode {
+		d.deploy(cluster{namespace: "perses", app: "perses"})
+		return d
+	}
 	// Perses takes the path of its data in lower case, and t.TempDir has capitals.
 	dir, err := os.MkdirTemp("", "perses-") //nolint:usetesting // see above
 	if err != nil {

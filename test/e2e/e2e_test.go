@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"flag"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -25,6 +27,7 @@ var parts = []struct {
 	{"refusals", false, refusals},
 	{"key rotation", false, keyRotation},
 	{"upgrade", false, chartUpgrade},
+	{"apps", false, apps},
 	{"uninstall", true, uninstall},
 }
 
@@ -38,4 +41,10 @@ func TestNode(t *testing.T) {
 		}
 		t.Run(part.name, func(t *testing.T) { part.run(t, n) })
 	}
+}
+
+// apps runs the tests of other people's apps on the node: test/apps.
+func apps(t *testing.T, n *node) {
+	t.Setenv("PATH", filepath.Dir(n.kubectl)+":"+os.Getenv("PATH"))
+	t.Log(mustRun(t, "", "go", "test", "-count=1", "-timeout", "10m", "-v", "../apps", "-node"))
 }
