@@ -1,6 +1,8 @@
 # syntax=docker/dockerfile:1
 
 # Two images that hold one program each and nothing else: no shell, no libc, no package.
+# `make images` builds the same ones without a container tool; that is how a release is
+# built, see docs/release.md.
 #
 #   docker build --target controller -t sallyport-controller .
 #   docker build --target sidecar -t sallyport-sidecar .
@@ -23,11 +25,11 @@ ENV CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH}
 
 FROM source AS build-controller
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /controller ./cmd/controller
+    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /controller ./cmd/controller
 
 FROM source AS build-sidecar
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /sidecar ./cmd/sidecar
+    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /sidecar ./cmd/sidecar
 
 FROM scratch AS base
 ARG VERSION=dev

@@ -16,7 +16,11 @@ LDFLAGS   := -s -w -X main.version=$(VERSION)
 GO_BUILD  := CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)"
 FUZZTIME  ?= 30s
 CONTAINER ?= docker
-IMAGE     ?= sallyport
+REGISTRY  ?= registry.example.com
+
+# What an image and a chart say of the commit that they are built from.
+REVISION = $(shell git rev-parse HEAD 2>/dev/null)
+CREATED  = $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
 
 # CI never accepts a cached result, and runs tests in a new order each time.
 TESTFLAGS ?= $(if $(CI),-count=1 -shuffle=on)
@@ -51,11 +55,26 @@ demo: ## Start app, sidecar and Redis on this machine (PORT=, OPS_PORT=, REDIS=r
 build: ## Build bin/controller, bin/sidecar, bin/workspace and bin/demo
 	$(GO_BUILD) -o bin/ ./cmd/controller ./cmd/sidecar ./cmd/workspace ./cmd/demo
 
+##@ Release
+
+RELEASE  := bin/release
+
+.PHONY: images
+images: ## Build both images for amd64 and arm64, with SBOMs, into bin/release (REGISTRY=, VERSION=)
+	@mkdir -p $(RELEASE) && set -o pipefail && VERSION="$(VERSION)" REPOSITORY="$(REGISTRY)" PREFIX=sallyport- PLATFORMS="amd64 arm64" \
+	  REVISION="$(REVISION)" CREATED="$(CREATED)" IMAGES=$(RELEASE) test/cluster/images controller sidecar | tee $(RELEASE)/digests
+
+.PHONY: chart
+chart: ## Check and package the chart into bin/release, as the version that its Chart.yaml says
+	@test/setup/install --helm
+	@eval "$$(test/setup/install --env)" && CREATED="$(CREATED)" test/tools/chart $(RELEASE)
+
 .PHONY: image
-image: ## Build the sidecar's container image (CONTAINER=docker, IMAGE=sallyport)
-	$(CONTAINER) build --build-arg VERSION="$(VERSION)" \
-	  --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg CREATED="$$(git log -1 --format=%cI)" \
-	  -t "$(IMAGE):$(VERSION)" .
+image: ## Build both images by a container tool, for this machine (CONTAINER=docker, REGISTRY=)
+	@for name in controller sidecar; do \
+	  $(CONTAINER) build --target $$name --build-arg VERSION="$(VERSION)" --build-arg REVISION="$(REVISION)" --build-arg CREATED="$(CREATED)" \
+	    -t "$(REGISTRY)/sallyport-$$name:$(VERSION)" . || exit; \
+	done
 
 ##@ In a cluster
 
@@ -120,7 +139,7 @@ generate: $(CONTROLLER_GEN) $(APPLY_GEN) ## Write the deep copies and the apply 
 
 .PHONY: test
 test: setup ## All there is: set-up, lint, vet, verify, every test with the race detector
-	@failed=; for step in lint vet verify unit operator browser; do \
+	@failed=; for step in lint vet verify unit operator delivery browser; do \
 	  echo "==> $$step"; $(MAKE) --no-print-directory $$step || failed="$$failed $$step"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "==> FAILED:$$failed"; exit 1; fi
@@ -142,15 +161,20 @@ vet: ## go vet
 	@go vet ./...
 
 .PHONY: unit
-unit: ## Every test but those of the whole operator and those in a browser
+unit: ## Every test but those that have the machine for themselves, below
 	@eval "$$(test/setup/install --env)" && all="$$(go list ./...)" && \
-	  go test -race -timeout 8m $(TESTFLAGS) $$(grep -vE '/test/(browser|operator)(/|$$)' <<<"$$all")
+	  go test -race -timeout 8m $(TESTFLAGS) $$(grep -vE '/test/(browser|chart|cluster|operator)(/|$$)' <<<"$$all")
 
 # One package at a time: each runs programs of its own, and shares two cores with nobody.
 .PHONY: operator
 operator: ## The tests of the operator as a process, against a real API server
 	@eval "$$(test/setup/install --env)" && \
 	  go test -race -p 1 -timeout 12m $(TESTFLAGS) ./test/operator/...
+
+.PHONY: delivery
+delivery: ## The tests of the chart and the images, with the real Helm, API servers and builds
+	@eval "$$(test/setup/install --env)" && \
+	  go test -race -p 1 -timeout 12m $(TESTFLAGS) ./test/chart/... ./test/cluster/...
 
 # After the others: a browser that shares two cores with them would be slow, and then flaky.
 .PHONY: browser

@@ -46,8 +46,11 @@ func TestMain(m *testing.M) {
 func helm(t testing.TB, arguments ...string) (string, error) {
 	t.Helper()
 	program := os.Getenv("HELM")
-	if _, err := exec.LookPath(program); program == "" || err != nil {
-		t.Skip(`no helm: test/setup/install --helm builds it, and eval "$(test/setup/install --env)" names it`)
+	if program == "" {
+		t.Skip(`no helm: run the tests with "make test", or eval "$(test/setup/install --env)" first`)
+	}
+	if _, err := exec.LookPath(program); err != nil {
+		t.Fatalf("HELM names no program: %v; test/setup/install --helm builds it", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -21,7 +21,7 @@ func bundled(t *testing.T, set string) (client func(password string) *redis.Clie
 	t.Helper()
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
-		t.Skip("no redis-server: test/setup/install brings it")
+		t.Fatal("no redis-server: test/setup/install brings it")
 	}
 	dir := t.TempDir()
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // only for its port
@@ -115,7 +115,7 @@ func TestBundledRedisKeepsWhatItIsGiven(t *testing.T) {
 func TestReadinessProbeTellsARedisThatServes(t *testing.T) {
 	cli, err := exec.LookPath("redis-cli")
 	if err != nil {
-		t.Skip("no redis-cli: test/setup/install brings it")
+		t.Fatal("no redis-cli: test/setup/install brings it")
 	}
 	container := find[appsv1.StatefulSet](t, objects(t, "default"), "StatefulSet", "sallyport-redis").Spec.Template.Spec.Containers[0]
 	probe := container.ReadinessProbe.Exec.Command

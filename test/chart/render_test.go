@@ -16,13 +16,17 @@ import (
 	"github.com/sallyport/sallyport/test/chart"
 )
 
+// What contradicts itself is no fault to lint, which knows no cluster; what the schema
+// refuses is.
 func TestLint(t *testing.T) {
+	if out, err := helm(t, "lint", "--strict", folder); err != nil {
+		t.Errorf("without values: %v\n%s", err, out)
+	}
+	if _, err := helm(t, "lint", "--strict", folder, "--set", "controller.replica=3"); err == nil || !strings.Contains(err.Error(), "'/controller': additional properties 'replica' not allowed") {
+		t.Errorf("a typo: %v, want its path", err)
+	}
 	for _, set := range sets(t) {
 		t.Run(set, func(t *testing.T) {
-			// helm lint knows no flag for kinds of other projects.
-			if set == "cert-manager" || set == "metrics" {
-				t.Skip("lint cannot be told that the cluster has the kinds of other projects")
-			}
 			if out, err := helm(t, "lint", "--strict", folder, "--values", "testdata/values/"+set+".yaml"); err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
@@ -134,9 +138,15 @@ func TestNotesSayWhatTheValuesMean(t *testing.T) {
 		"a user for each namespace":  {[]string{"--set", "redis.users=true"}, "sallyport-master-keys", "redis.users"},
 		"uninstalling refuses":       {nil, "helm uninstall refuses", "WITHOUT"},
 		"uninstalling is forced":     {[]string{"--set", "uninstall.force=true"}, "WITHOUT a second factor", "refuses while"},
-		"uninstalling is unchecked":  {[]string{"--set", "uninstall.hook=false"}, "nothing checks that", "refuses while"},
+		"uninstalling is unchecked":  {[]string{"--set", "uninstall.hook=false"}, "nothing checks that", "rollback"},
 		"a namespace that is common": {[]string{"--namespace", "default"}, "IS NOT A GOOD PLACE", ""},
 		"a namespace of its own":     {nil, "rollout status", "GOOD PLACE"},
+		"two replicas, CRDs, TLS":    {nil, "rollout status", "ONE REPLICA"},
+		"one replica":                {[]string{"--set", "controller.replicas=1"}, "THERE IS ONE REPLICA", ""},
+		"CRDs of somebody else's":    {[]string{"--set", "crd.install=false"}, "crd.install IS FALSE", ""},
+		"Redis without TLS":          {[]string{"--set", "redis.mode=external,redis.external.url=redis://r"}, "WITHOUT TLS", "BUNDLED"},
+		"Redis with TLS":             {[]string{"--set", "redis.mode=external,redis.external.url=rediss://r"}, "sallyport-master-keys", "WITHOUT TLS"},
+		"a refusal, and back":        {nil, "rollback sallyport REVISION", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := notes(t, c.arguments...)

@@ -34,6 +34,7 @@ func TestValuesThatMeanNothingAreRefused(t *testing.T) {
 		"a typo in an affinity":         {"controller.affinity.nodeAfinity.a=b", []string{"/controller/affinity", "'nodeAfinity' not allowed"}},
 		"a typo in a NetworkPolicy":     {"networkPolicy.redisFrom[0].namespaceSelectr.a=b", []string{"/networkPolicy/redisFrom/0", "'namespaceSelectr' not allowed"}},
 		"text for a number":             {"controller.replicas=two", []string{"/controller/replicas", "want integer"}},
+		"too many replicas":             {"controller.replicas=11", []string{"/controller/replicas"}},
 		"no replica":                    {"controller.replicas=0", []string{"/controller/replicas"}},
 		"text for a switch":             {"certManager.enabled=yes", []string{"/certManager/enabled", "want boolean"}},
 		"an unknown mode of Redis":      {"redis.mode=sentinel", []string{"/redis/mode", "'bundled', 'external'"}},
@@ -76,6 +77,13 @@ func TestValuesThatContradictEachOtherAreRefused(t *testing.T) {
 		"a password in the URL":           {"redis.mode=external,redis.external.url=rediss://:hunter2@r", "redis.external.url holds an @"},
 		"two authorities":                 {"redis.mode=external,redis.external.url=rediss://r,redis.external.ca=-----BEGIN CERTIFICATE-----,redis.external.caSecret.name=r", "name the authority once"},
 		"a user of Sentinel, no password": {"redis.mode=external,redis.external.url=rediss+sentinel://r/p,redis.external.sentinel.username=u", "comes with redis.external.sentinel.passwordSecret.name"},
+		"TLS, and a URL without":          {"redis.mode=external,redis.external.url=redis://r,redis.external.serverName=r", "redis.external.url is without TLS, and redis.external.serverName is for TLS: write rediss"},
+		"Sentinel's, and no Sentinels":    {"redis.mode=external,redis.external.url=rediss://r,redis.external.sentinel.passwordSecret.name=s", "names no Sentinels, and redis.external.sentinel.passwordSecret.name is for them"},
+		"Sentinels without a primary":     {"redis.mode=external,redis.external.url=rediss+sentinel://a:26379\\,b:26379", "and not the primary that they watch: write rediss+sentinel://host,host/primary/0"},
+		"replicas of no Redis of yours":   {"redis.external.waitReplicas=1", "redis.mode is bundled, and redis.external.waitReplicas"},
+		"more than its limit for Redis":   {"redis.bundled.maxmemory=1gb", "redis.bundled.maxmemory is 1gb and redis.bundled.resources.limits.memory 512Mi: Redis would be killed"},
+		"as much as its limit, in bytes":  {"redis.bundled.resources.limits.memory=268435456", "Set the limit to twice maxmemory"},
+		"forced, and nothing to force":    {"uninstall.force=true,uninstall.hook=false", "set uninstall.hook=true, or leave force out"},
 		"cert-manager that is not there":  {"certManager.enabled=true", "certManager.enabled is true, and the cluster has no cert-manager.io/v1/Certificate: install cert-manager first"},
 		"PodMonitors that are not there":  {"metrics.podMonitor.enabled=true", "metrics.podMonitor.enabled is true, and the cluster has no monitoring.coreos.com/v1/PodMonitor"},
 		"Prometheus rules nowhere to be":  {"metrics.prometheusRule.enabled=true", "--api-versions monitoring.coreos.com/v1/PrometheusRule"},
@@ -94,6 +102,16 @@ func TestValuesThatContradictEachOtherAreRefused(t *testing.T) {
 				t.Errorf("the message quotes a password: %v", err)
 			}
 		})
+	}
+	for _, set := range []string{
+		"redis.bundled.maxmemory=1gb,redis.bundled.resources.limits.memory=1.5Gi",
+		"redis.bundled.maxmemory=1gb,redis.bundled.resources.limits=null",
+		"redis.mode=external,redis.external.url=rediss+sentinel://a:26379\\,b:26379/primary",
+		"redis.mode=external,redis.external.url=redis+cluster://a:7000\\,b:7000",
+	} {
+		if _, err := template(t, "--set", "image.registry=registry.example.com", "--set", set); err != nil {
+			t.Errorf("--set %s: %v", set, err)
+		}
 	}
 	// What providers call their versions.
 	if _, err := template(t, "--kube-version", "v1.33.1-gke.1107000", "--set", "image.registry=registry.example.com"); err != nil {

@@ -69,6 +69,9 @@ kinds that the cluster does not have. Each message says what to set.
 {{- end }}
 {{- end }}
 {{- include "sallyport.check.redis" . }}
+{{- if and .Values.uninstall.force (not .Values.uninstall.hook) }}
+{{- fail "\n\nuninstall.force tells the Job of uninstall.hook to go on, and that is switched off: set uninstall.hook=true, or leave force out" }}
+{{- end }}
 {{- if .Values.certManager.enabled }}
 {{- include "sallyport.check.kind" (dict "root" . "value" "certManager.enabled" "kind" "cert-manager.io/v1/Certificate" "from" "cert-manager") }}
 {{- end }}
@@ -88,18 +91,18 @@ kinds that the cluster does not have. Each message says what to set.
 
 {{- define "sallyport.check.redis" -}}
 {{- $e := .Values.redis.external }}
-{{- $set := list }}
-{{- range $path, $value := dict "url" $e.url "username" $e.username "passwordSecret.name" $e.passwordSecret.name "serverName" $e.serverName "ca" $e.ca "caSecret.name" $e.caSecret.name "clientCertificateSecret" $e.clientCertificateSecret "sentinel.username" $e.sentinel.username "sentinel.passwordSecret.name" $e.sentinel.passwordSecret.name }}
-{{- if $value }}{{ $set = append $set (printf "redis.external.%s" $path) }}{{ end }}
-{{- end }}
+{{- $tls := dict "serverName" $e.serverName "ca" $e.ca "caSecret.name" $e.caSecret.name "clientCertificateSecret" $e.clientCertificateSecret }}
+{{- $sentinel := dict "sentinel.username" $e.sentinel.username "sentinel.passwordSecret.name" $e.sentinel.passwordSecret.name }}
+{{- $rest := dict "url" $e.url "username" $e.username "passwordSecret.name" $e.passwordSecret.name "waitReplicas" (int $e.waitReplicas) }}
+{{- $set := include "sallyport.set" (merge dict $tls $sentinel $rest) }}
 {{- if eq .Values.redis.mode "bundled" }}
-{{- if $e.existingSecret }}{{ $set = append $set "redis.external.existingSecret" }}{{ end }}
-{{- if $set }}
-{{- fail (printf "\n\nredis.mode is bundled, and %s says how another Redis is reached: set redis.mode=external, or leave it out" (join ", " $set)) }}
+{{- with include "sallyport.set" (merge dict $tls $sentinel $rest (dict "existingSecret" $e.existingSecret)) }}
+{{- fail (printf "\n\nredis.mode is bundled, and %s says how another Redis is reached: set redis.mode=external, or leave it out" .) }}
 {{- end }}
+{{- include "sallyport.check.memory" .Values.redis.bundled }}
 {{- else if $e.existingSecret }}
-{{- if $set }}
-{{- fail (printf "\n\nredis.external.existingSecret says all of how Redis is reached: put %s into that Secret, or leave existingSecret out" (join ", " $set)) }}
+{{- with $set }}
+{{- fail (printf "\n\nredis.external.existingSecret says all of how Redis is reached: put %s into that Secret, or leave existingSecret out" .) }}
 {{- end }}
 {{- else if not $e.url }}
 {{- fail "\n\nredis.mode is external: set redis.external.existingSecret or redis.external.url" }}
@@ -107,9 +110,41 @@ kinds that the cluster does not have. Each message says what to set.
 {{- fail "\n\nredis.external.url holds an @, and so perhaps a password: values end up in Git and in the release. Use redis.external.username and redis.external.passwordSecret.name" }}
 {{- else if and $e.ca $e.caSecret.name }}
 {{- fail "\n\nredis.external.ca and redis.external.caSecret.name are both set: name the authority once" }}
+{{- else if and (not (hasPrefix "rediss" $e.url)) (include "sallyport.set" $tls) }}
+{{- fail (printf "\n\nredis.external.url is without TLS, and %s is for TLS: write rediss in place of redis, or leave it out" (include "sallyport.set" $tls)) }}
+{{- else if not (contains "+sentinel://" $e.url) }}
+{{- with include "sallyport.set" $sentinel }}
+{{- fail (printf "\n\nredis.external.url names no Sentinels, and %s is for them: write rediss+sentinel://host,host/primary/0, or leave it out" .) }}
+{{- end }}
+{{- else if not (regexMatch "^[^/]+//[^/]+/[^/]+(/[0-9]+)?$" $e.url) }}
+{{- fail "\n\nredis.external.url names Sentinels, and not the primary that they watch: write rediss+sentinel://host,host/primary/0" }}
 {{- else if and $e.sentinel.username (not $e.sentinel.passwordSecret.name) }}
 {{- fail "\n\nredis.external.sentinel.username comes with redis.external.sentinel.passwordSecret.name" }}
 {{- end }}
+{{- end }}
+
+{{/* sallyport.set lists those of redis.external's values that are set. */}}
+{{- define "sallyport.set" -}}
+{{- $set := list }}
+{{- range $path, $value := . }}
+{{- if $value }}{{ $set = append $set (printf "redis.external.%s" $path) }}{{ end }}
+{{- end }}
+{{- join ", " $set }}
+{{- end }}
+
+{{/* A Redis that may grow beyond its limit is killed when it does, and again each time it has loaded its log. */}}
+{{- define "sallyport.check.memory" -}}
+{{- $limit := dig "limits" "memory" "" .resources }}
+{{- if and $limit (ge (include "sallyport.bytes" .maxmemory | float64) (include "sallyport.bytes" $limit | float64)) }}
+{{- fail (printf "\n\nredis.bundled.maxmemory is %s and redis.bundled.resources.limits.memory %v: Redis would be killed before it is full. Set the limit to twice maxmemory" .maxmemory $limit) }}
+{{- end }}
+{{- end }}
+
+{{/* sallyport.bytes is a size as Redis or Kubernetes writes it, as a number. */}}
+{{- define "sallyport.bytes" -}}
+{{- $units := dict "kb" 1024 "mb" 1048576 "gb" 1073741824 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "m" 0.001 }}
+{{- $unit := kindIs "string" . | ternary (toString . | regexFind "[a-zA-Z]+$") "" }}
+{{- mulf (trimSuffix $unit (toString .) | float64) (get $units $unit | default 1) }}
 {{- end }}
 
 {{/*

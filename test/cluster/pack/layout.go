@@ -26,20 +26,27 @@ const (
 // object is a JSON object; encoding/json sorts its keys.
 type object = map[string]any
 
-// layout is an archive in the making: its blobs by digest, and its index.
+// layout is an archive in the making: its blobs by digest, its index, and what each
+// platform's image is made of.
 type layout struct {
 	blobs map[string][]byte
 	index []byte
+	bills map[string][]byte
 }
 
 // build makes every blob and returns the digest that the image's name stands for.
 func (l *layout) build(o order) (string, error) {
-	l.blobs = map[string][]byte{}
+	l.blobs, l.bills = map[string][]byte{}, map[string][]byte{}
 	var manifests []object
 	for _, p := range o.platforms {
 		manifest, err := l.manifest(o, p)
 		if err != nil {
 			return "", fmt.Errorf("platform %s: %w", p.arch, err)
+		}
+		if o.sbom != "" {
+			if l.bills[p.arch], err = bill(o, p, manifest); err != nil {
+				return "", fmt.Errorf("platform %s: %w", p.arch, err)
+			}
 		}
 		manifests = append(manifests, manifest)
 	}

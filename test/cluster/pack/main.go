@@ -7,7 +7,8 @@
 //
 // The first file of a platform is what the image runs. The same files give the same
 // bytes: no time, no owner and no order of a directory gets in. It prints the name and
-// the digest. It imports the standard library only.
+// the digest. With -sbom PREFIX it writes what each platform's image is made of beside
+// that, as PREFIX.ARCH.spdx.json. It imports the standard library only.
 package main
 
 import (
@@ -22,7 +23,7 @@ import (
 
 // usage is printed where the arguments are none.
 const usage = `usage: pack -o ARCHIVE -name NAME:TAG [-user UID] [-env NAME=VALUE]… [-cmd ARG]… [-dir PATH[:MODE[:UID]]]…
-            [-label NAME=VALUE]… [-platform ARCH] PATH=FILE… [-platform ARCH PATH=FILE…]…`
+            [-label NAME=VALUE]… [-sbom PREFIX] [-platform ARCH] PATH=FILE… [-platform ARCH PATH=FILE…]…`
 
 func main() {
 	if err := run(os.Args[1:], os.Stdout); err != nil {
@@ -41,25 +42,36 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// Written beside its place and moved there, so that nobody imports half of it.
-	beside := o.archive + ".part"
-	f, err := os.Create(beside)
-	if err != nil {
-		return err
+	for arch, text := range l.bills {
+		file := o.sbom + "." + arch + ".spdx.json"
+		if err := write(file, func(w io.Writer) error { _, err := w.Write(append(text, '\n')); return err }); err != nil {
+			return err
+		}
 	}
-	if err := errors.Join(l.write(f), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", beside, err)
-	}
-	if err := os.Rename(beside, o.archive); err != nil {
+	if err := write(o.archive, l.write); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "%s@%s\n", o.name, digest)
 	return err
 }
 
+// write writes a file beside its place and moves it there, so that nobody reads half of it.
+func write(name string, content func(io.Writer) error) error {
+	beside := name + ".part"
+	f, err := os.Create(beside)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(content(f), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", beside, err)
+	}
+	return os.Rename(beside, name)
+}
+
 // order is what is asked for.
 type order struct {
 	archive, name string
+	sbom          string // prefix of the documents' files; empty for none
 	user          string
 	env, cmd      []string
 	labels        map[string]string
@@ -110,6 +122,8 @@ func (o *order) set(option, value string) error {
 		o.archive = value
 	case "-name":
 		o.name = value
+	case "-sbom":
+		o.sbom = value
 	case "-user":
 		o.user = value
 	case "-env":
