@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -109,7 +110,7 @@ func broken(all map[string]string, exists func(file string) bool) []string {
 			}
 			headings, isPage := anchors[to]
 			switch {
-			case isPending(to):
+			case slices.Contains(pending, to):
 			case !isPage && !exists(to):
 				faults = append(faults, fmt.Sprintf("%s: %s: there is no such file", page, target))
 			case anchor != "" && !headings[anchor]:
@@ -118,15 +119,6 @@ func broken(all map[string]string, exists func(file string) bool) []string {
 		}
 	}
 	return faults
-}
-
-func isPending(page string) bool {
-	for _, p := range pending {
-		if p == page {
-			return true
-		}
-	}
-	return false
 }
 
 // prose is a document without its blocks of code.

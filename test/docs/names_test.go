@@ -83,7 +83,7 @@ func TestEveryReasonAndCodeIsExplained(t *testing.T) {
 
 // The exit codes of the programs.
 func TestEveryExitCodeIsExplained(t *testing.T) {
-	doc := read(t, "docs/troubleshooting.md")
+	doc := strings.ToLower(read(t, "docs/troubleshooting.md"))
 	codes := regexp.MustCompile(`exit\w+ += (\d)`).FindAllStringSubmatch(read(t, "cmd/controller/main.go", "cmd/sidecar/main.go"), -1)
 	if len(codes) < 3 {
 		t.Fatalf("found %d exit codes", len(codes))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/sallyport/sallyport/sidecar/redisstore"
 	"github.com/sallyport/sallyport/sidecar/redisstore/redistest"
 	"github.com/sallyport/sallyport/sidecar/seal"
+	"github.com/sallyport/sallyport/test/await"
 )
 
 // user makes the Redis user that the page has people make, on a server of its own, and
@@ -31,7 +33,7 @@ func user(t *testing.T, more ...any) redis.UniversalClient {
 		t.Fatal("docs/redis.md has no redis-cli ACL SETUSER sallyport")
 	}
 	var command []any
-	for _, word := range strings.Fields(found[1]) {
+	for word := range strings.FieldsSeq(found[1]) {
 		word = strings.Trim(word, "'")
 		if strings.HasPrefix(word, ">") {
 			word = ">secret"
@@ -83,7 +85,7 @@ func TestTheRedisUserOfTheDocumentsCanDoAllThereIs(t *testing.T) {
 			return channel.Publish(ctx, &policy.Record{Realm: realm, Policy: "portal", Generation: 1, IssuedAt: time.Now(), Epoch: epoch, Rules: rules})
 		}},
 		{"read what is published", func(ctx context.Context) error { _, _, err := channel.Published(ctx, "portal"); return err }},
-		{"follow", func(ctx context.Context) error { return follow(ctx, channel) }},
+		{"follow", func(ctx context.Context) error { return follow(ctx, t, channel) }},
 		{"check", func(ctx context.Context) error { return store.Check(ctx).Err }},
 		{"count attempts", func(ctx context.Context) error {
 			if _, err := store.Begin(ctx, "user", mfa.FactorTOTP, mfa.Limits{}); !errors.Is(err, mfa.ErrNotEnrolled) {
@@ -112,9 +114,8 @@ func TestTheRedisUserOfTheDocumentsCanDoAllThereIs(t *testing.T) {
 }
 
 // follow has a sidecar follow the policy until the controller has heard of it.
-func follow(ctx context.Context, channel *control.Channel) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
+func follow(ctx context.Context, t *testing.T, channel *control.Channel) error {
+	t.Helper()
 	f, err := control.NewFollower(control.FollowerConfig{
 		Channel: channel, Policy: "portal", Pod: "portal-0", PodUID: "uid", Pause: 10 * time.Millisecond,
 		Adopt: func(context.Context, *policy.Record) error { return nil }, Report: func(context.Context, error) {},
@@ -126,16 +127,14 @@ func follow(ctx context.Context, channel *control.Channel) error {
 	done := make(chan struct{})
 	go func() { f.Run(following); close(done) }()
 	defer func() { stop(); <-done }()
-	for {
+	await.Until(t, 20*time.Second, "the controller hears of the sidecar", func(ctx context.Context) error {
 		beats, err := channel.Heartbeats(ctx, "portal")
-		if err != nil {
-			return err
+		if err == nil && (len(beats) != 1 || beats[0].Generation != 1 || beats[0].Fault != "") {
+			err = fmt.Errorf("it heard %+v", beats)
 		}
-		if len(beats) == 1 && beats[0].Generation == 1 && beats[0].Fault == "" {
-			return nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		return err
+	})
+	return nil
 }
 
 // What a sidecar without a Redis user of its own needs, the operator's user may do.
