@@ -52,6 +52,9 @@ func TestMain(m *testing.M) {
 		}
 		cancel()
 	}
+	if path, err := sidecarBinary(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
 	os.Exit(code)
 }
 
