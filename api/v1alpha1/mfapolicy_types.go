@@ -157,8 +157,8 @@ type Sidecar struct {
 type RedisReference struct {
 	// secretRef names a Secret in the policy's own namespace with the keys url
 	// (required), username, password, ca.crt, tls.crt, tls.key, server-name,
-	// sentinel-username and sentinel-password. The controller must be allowed to
-	// read it; the condition StoreReady says how where it is not. Required.
+	// sentinel-username, sentinel-password and wait-replicas. The controller must be
+	// allowed to read it; the condition StoreReady says how where it is not. Required.
 	// Example: {name: portal-redis}.
 	// +required
 	SecretRef LocalSecret `json:"secretRef"`

@@ -9,8 +9,8 @@ package v1alpha1
 type RedisReferenceApplyConfiguration struct {
 	// secretRef names a Secret in the policy's own namespace with the keys url
 	// (required), username, password, ca.crt, tls.crt, tls.key, server-name,
-	// sentinel-username and sentinel-password. The controller must be allowed to
-	// read it; the condition StoreReady says how where it is not. Required.
+	// sentinel-username, sentinel-password and wait-replicas. The controller must be
+	// allowed to read it; the condition StoreReady says how where it is not. Required.
 	// Example: {name: portal-redis}.
 	SecretRef *LocalSecretApplyConfiguration `json:"secretRef,omitempty"`
 }
