@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"slices"
@@ -58,12 +59,18 @@ func (p *portal) arrivals(t *testing.T, cookie string) map[string]outcome {
 		}
 		return s
 	}
-	to := func(address string) outcome {
+	to := func(address string) (arrived outcome) {
 		c := &http.Client{
 			Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
-		return ask(t.Context(), c, "http://"+address+"/my", cookie)
+		until(t, address+" leads somewhere", func(ctx context.Context) error { // the node learns of a Service in its own time
+			if arrived = ask(ctx, c, "http://"+address+"/my", cookie); arrived == lost {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		return arrived
 	}
 	pods := p.pods(t)
 	return map[string]outcome{
@@ -79,7 +86,11 @@ func (p *portal) arrivals(t *testing.T, cookie string) map[string]outcome {
 // fromInside asks from another pod of the namespace, which knows the cluster's names.
 func (p *portal) fromInside(t *testing.T, url, cookie string) outcome {
 	t.Helper()
-	out := p.k(t, "-n", p.namespace, "exec", "inside", "--", "/fixture", "visit", url, cookie)
+	out := ""
+	until(t, url+" leads somewhere", func(ctx context.Context) (err error) { // names take a moment too
+		out, err = run(ctx, "", p.kubectl, "-n", p.namespace, "exec", "inside", "--", "/fixture", "visit", url, cookie)
+		return err
+	})
 	status, location, _ := strings.Cut(strings.TrimSpace(out), " ")
 	switch {
 	case status == strconv.Itoa(http.StatusOK):
