@@ -81,6 +81,18 @@ func (p *portal) rolledOut(t *testing.T) {
 	t.Helper()
 	p.k(t, "-n", p.namespace, "rollout", "status", "deployment/sessions", "--timeout=2m")
 	p.k(t, "-n", p.namespace, "rollout", "status", "deployment/portal", "--timeout=3m")
+	until(t, "the pods of before have ended", func(ctx context.Context) error { // open connections may still lead to them
+		list := new(corev1.PodList)
+		if err := p.List(ctx, list, client.InNamespace(p.namespace), client.MatchingLabels{"app": "portal"}); err != nil {
+			return err
+		}
+		for _, pod := range list.Items {
+			if pod.DeletionTimestamp != nil {
+				return fmt.Errorf("%s is still ending", pod.Name)
+			}
+		}
+		return nil
+	})
 }
 
 // await waits until the policy counts every pod of the Deployment as protected.
