@@ -31,7 +31,7 @@ func keyRotation(t *testing.T, n *node) {
 	l.ends(map[string][]outcome{"verified": {opened}, "another": {opened}, "password only": {challenged}})
 	// The seed is sealed anew as it is used.
 	again := p.signIn(t, "alice")
-	again.secret, again.spent = people["verified"].secret, people["verified"].spent
+	again.phone = people["verified"].phone
 	again.passes(t)
 	if got := again.asks(t.Context()); got != opened {
 		t.Errorf("alice has passed the challenge, and is %s", got)

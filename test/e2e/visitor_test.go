@@ -16,8 +16,15 @@ import (
 // visitor is somebody who is signed in at the portal.
 type visitor struct {
 	*stack.Browser
-	name, secret string
-	spent        time.Time // the step of the last code
+	name  string
+	phone *phone
+}
+
+// phone is an authenticator app with one account. It shows no code twice, whichever of
+// the person's windows asks for one.
+type phone struct {
+	secret string
+	spent  time.Time // the step of the last code
 }
 
 // signIn has a user sign in with the password, and no more.
@@ -35,7 +42,7 @@ func (p *portal) enrolled(t *testing.T, user string) *visitor {
 	t.Helper()
 	v := p.signIn(t, user)
 	pending := v.Submit(v.Visit(stack.Prefix), "/enable", nil)
-	v.secret = pending.Secret()
+	v.phone = &phone{secret: pending.Secret()}
 	if page := v.Submit(pending, "/confirm", map[string]string{"code": v.code(t)}); len(page.Codes()) == 0 {
 		t.Fatalf("the enrolment of %s ended with %d:\n%s", user, page.Status, page.Body)
 	}
@@ -47,8 +54,8 @@ func (v *visitor) code(t *testing.T) string {
 	t.Helper()
 	const step = 30 * time.Second
 	next := time.Now().Truncate(step)
-	if !next.After(v.spent) {
-		next = v.spent.Add(step)
+	if !next.After(v.phone.spent) {
+		next = v.phone.spent.Add(step)
 	}
 	until(t, "the phone shows a new code", func(context.Context) error {
 		if wait := time.Until(next); wait > step-time.Second { // one of the next step is accepted
@@ -56,11 +63,11 @@ func (v *visitor) code(t *testing.T) string {
 		}
 		return nil
 	})
-	code, err := totp.GenerateCode(v.secret, next)
+	code, err := totp.GenerateCode(v.phone.secret, next)
 	if err != nil {
 		t.Fatalf("read the phone: %v", err)
 	}
-	v.spent = next
+	v.phone.spent = next
 	return code
 }
 

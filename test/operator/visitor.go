@@ -21,8 +21,14 @@ type Visitor struct {
 	c       *Cluster
 	sidecar *Sidecar
 	user    string
-	secret  string
-	spent   time.Time // the step of the last code
+	phone   *phone
+}
+
+// phone is an authenticator app with one account. It shows no code twice, whichever of
+// the person's windows asks for one.
+type phone struct {
+	secret string
+	spent  time.Time // the step of the last code
 }
 
 // SignIn has a user sign in at the app, through its sidecar.
@@ -45,8 +51,8 @@ func (c *Cluster) SignIn(sidecar *Sidecar, user string) *Visitor {
 func (p *Visitor) Enrol() {
 	p.t.Helper()
 	pending := p.Submit(p.Visit(stack.Prefix), "/enable", nil)
-	p.secret = pending.Secret()
-	p.c.Confide("a user's seed", p.secret)
+	p.phone = &phone{secret: pending.Secret()}
+	p.c.Confide("a user's seed", p.phone.secret)
 	p.keep(p.Submit(pending, "/confirm", map[string]string{"code": p.code()}))
 }
 
@@ -74,8 +80,8 @@ func (p *Visitor) code() string {
 	p.t.Helper()
 	const step = 30 * time.Second
 	next := time.Now().Truncate(step)
-	if !next.After(p.spent) {
-		next = p.spent.Add(step)
+	if !next.After(p.phone.spent) {
+		next = p.phone.spent.Add(step)
 	}
 	Await(p.t, "the phone shows a new code", func(context.Context) error {
 		if wait := time.Until(next); wait > step-time.Second {
@@ -83,11 +89,11 @@ func (p *Visitor) code() string {
 		}
 		return nil
 	})
-	code, err := totp.GenerateCode(p.secret, next)
+	code, err := totp.GenerateCode(p.phone.secret, next)
 	if err != nil {
 		p.t.Fatalf("read the phone: %v", err)
 	}
-	p.spent = next
+	p.phone.spent = next
 	return code
 }
 
@@ -95,7 +101,7 @@ func (p *Visitor) code() string {
 func (p *Visitor) Again() *Visitor {
 	p.t.Helper()
 	again := p.c.SignIn(p.sidecar, p.user)
-	again.secret, again.spent = p.secret, p.spent
+	again.phone = p.phone
 	return again
 }
 
