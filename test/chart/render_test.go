@@ -180,6 +180,10 @@ func TestRenderingIsDeterministic(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, found := range action.FindAllString(string(text), -1) {
+			// What only refuses an installation, and renders nothing, may ask the cluster.
+			if strings.Contains(found, `(lookup "storage.k8s.io/v1" "StorageClass" "" "")`) {
+				continue
+			}
 			if strings.Contains(found, "/*") {
 				continue // a comment
 			}

@@ -31,23 +31,30 @@ func TestEveryReasonAndCodeIsExplained(t *testing.T) {
 		pages   []string
 	}{
 		{
-			"condition reason", []string{"api/v1alpha1/*.go"}, `ConditionReason += "(\w+)"`, 30,
+			"condition reason",
+			[]string{"api/v1alpha1/*.go"},
+			`ConditionReason += "(\w+)"`, 30,
 			[]string{"docs/mfapolicy.md", "docs/mfareset.md"},
 		},
 		{
-			"condition reason that is not good", []string{"api/v1alpha1/*.go"},
+			"condition reason that is not good",
+			[]string{"api/v1alpha1/*.go"},
 			`Reason(?:Invalid|NamespaceNotAllowed|SecretUnreadable|OlderPolicyWins|Keys(?:Missing|Unreadable)|Store(?:Unreachable|Lost|Misconfigured)|Not\w+|` +
 				`RulesNotInstalled|CertificateNotReady|Deleting|WayAround|Pods\w+|NothingToReset|EnrolledSince|PolicyNotFound) +ConditionReason = "(\w+)"`, 17,
 			[]string{"docs/troubleshooting.md"},
 		},
 		{"condition", []string{"api/v1alpha1/*.go"}, `ConditionType = "(\w+)"`, 9, []string{"docs/mfapolicy.md", "docs/mfareset.md"}},
 		{
-			"event", []string{"controllers/*.go"}, `Events\.Eventf\([^"\n]*, "(\w+)", "`, 1,
+			"event",
+			[]string{"controllers/*.go"},
+			`Events\.Eventf\([^"\n]*, "(\w+)", "`, 1,
 			[]string{"docs/mfapolicy.md"},
 		},
 		{
-			"code of an answer", []string{"sidecar/server/*.go", "sidecar/web/*.go", "sidecar/proxy/*.go"},
-			`(?:[cC]ode:|[cC]ode =|Code\w+ += )\s*"(\w+)"`, 12, []string{"docs/troubleshooting.md"},
+			"code of an answer",
+			[]string{"sidecar/server/*.go", "sidecar/web/*.go", "sidecar/proxy/*.go"},
+			`(?:[cC]ode:|[cC]ode =|Code\w+ += )\s*"(\w+)"`, 12,
+			[]string{"docs/troubleshooting.md"},
 		},
 		{"reason of an identity", []string{"sidecar/identity/*.go"}, `Reason = "(\w+)"`, 6, []string{"docs/troubleshooting.md"}},
 		{"check of /readyz", []string{"sidecar/server/health.go"}, `check[A-Z]\w+ += "(\w+)"`, 5, []string{"docs/troubleshooting.md"}},

@@ -153,8 +153,18 @@ func TestTheRedisUserOfTheDocumentsCanDoNothingElse(t *testing.T) {
 	client := user(t)
 	for _, command := range [][]any{
 		{"GET", "other:{acme/portal}:epoch"},
-		{"FLUSHALL"}, {"FLUSHDB"}, {"KEYS", "*"}, {"CONFIG", "GET", "*"}, {"SCRIPT", "FLUSH"}, {"SHUTDOWN", "NOSAVE"}, {"MONITOR"},
-		{"REPLICAOF", "127.0.0.1", "1"}, {"ACL", "SETUSER", "sallyport", "+@all"}, {"ACL", "LIST"}, {"CLIENT", "LIST"}, {"SUBSCRIBE", "any"},
+		{"FLUSHALL"},
+		{"FLUSHDB"},
+		{"KEYS", "*"},
+		{"CONFIG", "GET", "*"},
+		{"SCRIPT", "FLUSH"},
+		{"SHUTDOWN", "NOSAVE"},
+		{"MONITOR"},
+		{"REPLICAOF", "127.0.0.1", "1"},
+		{"ACL", "SETUSER", "sallyport", "+@all"},
+		{"ACL", "LIST"},
+		{"CLIENT", "LIST"},
+		{"SUBSCRIBE", "any"},
 	} {
 		if err := client.Do(t.Context(), command...).Err(); !redis.HasErrorPrefix(err, "NOPERM") {
 			t.Errorf("%v: %v, want NOPERM", command, err)
