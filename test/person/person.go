@@ -261,7 +261,7 @@ func (p *Person) Regenerates() []string {
 // Disables asks for two-factor to be switched off, with that password.
 func (p *Person) Disables(password string) {
 	p.t.Helper()
-	if open := Eval[bool](p, `document.querySelector('form[action$="/disable"]')?.getClientRects().length > 0`); !open {
+	if open := Eval[bool](p, `document.querySelector('form[action$="/disable"]')?.closest("details")?.open === true`); !open {
 		p.Click("Disable two-factor")
 	}
 	p.Write("Current password", password)
