@@ -122,7 +122,7 @@ func TestGitea(t *testing.T) {
 	alice.challenged()
 	alice.shows("challenge")
 	g.want(g.call(http.MethodGet, "/notifications/new", "", alice.session(), script), http.StatusUnauthorized, "mfa_challenge_required")
-	alice.passes(ph.code(1))
+	alice.passes(ph.Code(1))
 	if got := alice.at(); got != "/" {
 		t.Errorf("after the challenge: %s", got)
 	}

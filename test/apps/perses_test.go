@@ -98,7 +98,7 @@ func TestPerses(t *testing.T) {
 	alice.reload()
 	alice.challenged()
 	alice.shows("challenge")
-	alice.passes(ph.code(1))
+	alice.passes(ph.Code(1))
 	alice.wait(`location.pathname === "/"`)
 	d.want(d.call(http.MethodGet, "/api/v1/projects", "", alice.session(), script), http.StatusOK, "")
 	alice.open("/projects/handbook")

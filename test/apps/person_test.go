@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +16,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
+	authenticator "github.com/sallyport/sallyport/test/person"
 	"github.com/sallyport/sallyport/test/stack"
 )
 
@@ -261,13 +260,13 @@ func (p *person) mustEnrol() {
 }
 
 // enrols sets up a second factor on the page that the person is at.
-func (p *person) enrols() *phone {
+func (p *person) enrols() *authenticator.Phone {
 	p.t.Helper()
 	p.press("Enable two-factor")
 	p.inState("pending")
-	ph := &phone{t: p.t, secret: strings.ReplaceAll(p.text("totp-secret"), " ", "")}
+	ph := authenticator.NewPhone(p.t, p.text("totp-secret"))
 	p.shows("enrol")
-	p.write("6-digit code", ph.code(0))
+	p.write("6-digit code", ph.Code(0))
 	p.press("Confirm and enable")
 	p.inState("enabled")
 	return ph
@@ -285,24 +284,4 @@ func (p *person) passes(code string) {
 	p.challenged()
 	p.write("6-digit code", code)
 	p.press("Verify and sign in")
-}
-
-// phone is an authenticator app that holds one account.
-type phone struct {
-	t      *testing.T
-	secret string
-}
-
-// code is what the phone shows some steps from now: a code is accepted one step
-// early, so that nobody here waits for the next.
-func (ph *phone) code(steps int) string {
-	ph.t.Helper()
-	at := time.Now().Add(time.Duration(steps) * 30 * time.Second).Unix()
-	cmd := exec.CommandContext(ph.t.Context(), "oathtool", "--base32", "--totp", "--now=@"+strconv.FormatInt(at, 10), "-")
-	cmd.Stdin = strings.NewReader(ph.secret + "\n")
-	out, err := cmd.Output()
-	if err != nil {
-		ph.t.Fatalf("oathtool, the independent TOTP implementation (apt-get install oathtool): %v", err)
-	}
-	return strings.TrimSpace(string(out))
 }

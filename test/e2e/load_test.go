@@ -43,10 +43,8 @@ func underLoad(t *testing.T, people map[string]*visitor) *load {
 
 func (l *load) use(ctx context.Context, name string, v *visitor) {
 	impatient := &http.Client{Jar: v.Client.Jar, Transport: v.Client.Transport, CheckRedirect: v.Client.CheckRedirect, Timeout: 20 * time.Second}
-	person := *v.Browser
-	person.Client = impatient
 	for ctx.Err() == nil {
-		o := ask(ctx, impatient, person.Base+"/my", "")
+		o := ask(ctx, impatient, v.Base+"/my", "")
 		if ctx.Err() == nil {
 			l.mu.Lock()
 			l.counts[name][o]++

@@ -119,6 +119,13 @@ func (n *node) k(t *testing.T, args ...string) string {
 	return mustRun(t, "", n.kubectl, args...)
 }
 
+// shell runs commands as they stand in a page or in a status, with kubectl and helm.
+func (n *node) shell(t *testing.T, commands string) string {
+	t.Helper()
+	path := filepath.Dir(n.kubectl) + ":" + filepath.Dir(n.helm)
+	return mustRun(t, "", "bash", "-c", "set -euo pipefail; cd "+root+"; PATH="+path+":$PATH\n"+commands)
+}
+
 // apply hands a manifest to kubectl.
 func (n *node) apply(t *testing.T, manifest string) {
 	t.Helper()

@@ -24,7 +24,7 @@ func quickstart(t *testing.T, n *node) {
 		t.Helper()
 		for _, block := range shell(t, title) {
 			t.Logf("$ %s", block)
-			t.Log(mustRun(t, "", "bash", "-c", "set -euo pipefail; cd "+root+"; PATH="+filepath.Dir(n.kubectl)+":"+filepath.Dir(n.helm)+":$PATH\n"+block))
+			t.Log(n.shell(t, block))
 		}
 	}
 	run("3. An app")
@@ -59,7 +59,7 @@ func quickstart(t *testing.T, n *node) {
 	p.await(t)
 	// The last two remove Sallyport and the cluster, on which more parts are run.
 	end := strings.Split(strings.TrimSpace(shell(t, "8. Away with it")[0]), "\n")
-	mustRun(t, "", "bash", "-c", "set -euo pipefail; PATH="+filepath.Dir(n.kubectl)+":$PATH\n"+strings.Join(end[:len(end)-2], "\n"))
+	n.shell(t, strings.Join(end[:len(end)-2], "\n"))
 }
 
 // shell are the commands in a section of the page, block by block.

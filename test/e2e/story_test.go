@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
@@ -39,7 +38,7 @@ func story(t *testing.T, n *node) {
 		}
 		return nil
 	})
-	mustRun(t, "", "sh", "-c", "PATH="+pathOf(n.kubectl)+":$PATH; "+policy.Status.Pods.Command)
+	n.shell(t, policy.Status.Pods.Command)
 	p.rolledOut(t)
 	p.await(t)
 
@@ -115,5 +114,3 @@ func portForward(t *testing.T, p *portal, window context.Context, recovery strin
 	alice.Press("Use recovery code")
 	alice.IsAt("/my")
 }
-
-func pathOf(program string) string { return program[:strings.LastIndexByte(program, '/')] }

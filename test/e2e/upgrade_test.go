@@ -116,7 +116,7 @@ func (p *portal) restartAs(t *testing.T) {
 		command = policy.Status.Pods.Command
 		return nil
 	})
-	mustRun(t, "", "sh", "-c", "PATH="+pathOf(p.kubectl)+":$PATH; "+command)
+	p.shell(t, command)
 	p.rolledOut(t)
 	p.await(t)
 }

@@ -231,7 +231,7 @@ func (p *Person) Enrols() (*Phone, []string) {
 	p.InState("not-configured")
 	p.Press("Enable two-factor")
 	p.InState("pending")
-	ph := &Phone{t: p.t, secret: strings.ReplaceAll(p.Text("totp-secret"), " ", "")}
+	ph := NewPhone(p.t, p.Text("totp-secret"))
 	p.Write("6-digit code", ph.Code(0))
 	p.Press("Confirm and enable")
 	p.InState("enabled")
@@ -272,6 +272,11 @@ func (p *Person) Disables(password string) {
 type Phone struct {
 	t      testing.TB
 	secret string
+}
+
+// NewPhone holds the account whose secret a set-up page shows.
+func NewPhone(t testing.TB, secret string) *Phone {
+	return &Phone{t: t, secret: strings.ReplaceAll(secret, " ", "")}
 }
 
 // Code is what the phone shows now, or some steps from now: a code is accepted one
