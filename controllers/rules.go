@@ -15,9 +15,7 @@ import (
 	"github.com/sallyport/sallyport/controllers/admission"
 )
 
-// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingwebhookconfigurations;validatingadmissionpolicybindings,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingadmissionpolicies,verbs=get;list;watch
-// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingadmissionpolicies,resourceNames=sallyport-backstop;sallyport-status-backstop,verbs=create;patch
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingwebhookconfigurations;validatingadmissionpolicies;validatingadmissionpolicybindings,verbs=get;list;watch;create;patch;delete
 
 // installRules has the API server send the policy's pods, and no others, to the
 // injector, and refuse those that arrive without their sidecar. It sets
@@ -37,12 +35,7 @@ func (r *MFAPolicyReconciler) installRules(ctx context.Context, p *pass) error {
 		p.soon(time.Second)
 		return nil
 	}
-	// The binding below reads the images from the status that the API server has.
-	if r.rememberImage(p) {
-		if err := r.writeStatus(ctx, p); err != nil {
-			return err
-		}
-	}
+	r.rememberImage(p)
 	for _, rule := range rulesOf(p.policy, target) {
 		err := r.applied.ensure(ctx, r.Client, rule, r.Clock())
 		if _, ok := rule.object.(*admissionregistrationv1.MutatingWebhookConfiguration); ok && err == nil {
@@ -64,30 +57,28 @@ func rulesOf(p *mfav1alpha1.MFAPolicy, target admission.Target) []ensured {
 	rule := func(object client.Object, name *string, desired runtime.ApplyConfiguration) ensured {
 		return ensured{object: object, key: client.ObjectKey{Name: *name}, desired: desired, sole: true}
 	}
-	backstop, statusBackstop := admission.Backstop(), admission.StatusBackstop()
-	binding, statusBinding := admission.BackstopBinding(p), admission.StatusBackstopBinding(p)
+	backstop, binding := admission.Backstop(), admission.BackstopBinding(p)
+	own, ownBinding := admission.PolicyBackstop(p), admission.PolicyBackstopBinding(p)
 	webhook := admission.Webhook(p, target)
 	return []ensured{
 		rule(&admissionregistrationv1.ValidatingAdmissionPolicy{}, backstop.Name, backstop),
-		rule(&admissionregistrationv1.ValidatingAdmissionPolicy{}, statusBackstop.Name, statusBackstop),
 		rule(&admissionregistrationv1.ValidatingAdmissionPolicyBinding{}, binding.Name, binding),
-		rule(&admissionregistrationv1.ValidatingAdmissionPolicyBinding{}, statusBinding.Name, statusBinding),
+		rule(&admissionregistrationv1.ValidatingAdmissionPolicy{}, own.Name, own),
+		rule(&admissionregistrationv1.ValidatingAdmissionPolicyBinding{}, ownBinding.Name, ownBinding),
 		rule(&admissionregistrationv1.MutatingWebhookConfiguration{}, webhook.Name, webhook),
 	}
 }
 
-// rememberImage puts the present image first in status.images, and reports whether
-// that is news. The one before stays: while the operator is upgraded, its old
-// replica still injects.
-func (r *MFAPolicyReconciler) rememberImage(p *pass) bool {
+// rememberImage puts the present image first in status.images. The one before stays:
+// while the operator is upgraded, its old replica still injects.
+func (r *MFAPolicyReconciler) rememberImage(p *pass) {
 	images := p.policy.Status.Images
 	if len(images) > 0 && images[0] == r.Injected.Image {
-		return false
+		return
 	}
 	images = slices.DeleteFunc(slices.Clone(images), func(image string) bool { return image == r.Injected.Image })
 	images = slices.Insert(images, 0, r.Injected.Image)
 	p.policy.Status.Images = images[:min(len(images), 2)]
-	return true
 }
 
 // withdrawRules lets pods of a deleted policy be created as they are. It sets
@@ -101,7 +92,7 @@ func (r *MFAPolicyReconciler) withdrawRules(ctx context.Context, p *pass) error 
 func (r *MFAPolicyReconciler) deleteRules(ctx context.Context, p *mfav1alpha1.MFAPolicy) error {
 	// What they hold is of no matter for withdrawing them; what all policies share stays.
 	for _, rule := range rulesOf(p, r.Webhook) {
-		if _, shared := rule.object.(*admissionregistrationv1.ValidatingAdmissionPolicy); shared {
+		if rule.key.Name == admission.BackstopName {
 			continue
 		}
 		rule.object.SetName(rule.key.Name)

@@ -23,7 +23,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
-	"github.com/sallyport/sallyport/controllers/admission"
 )
 
 const (
@@ -76,8 +75,7 @@ type uninstaller struct {
 	out       io.Writer
 }
 
-// run goes in this order: the operator first, for it would make its rules anew; the
-// bindings before the policies that they bind, for one without its policy refuses.
+// run ends the operator first, for it would make its rules anew.
 func (u *uninstaller) run(ctx context.Context) error {
 	if err := u.ask(ctx); err != nil {
 		return err
@@ -86,7 +84,8 @@ func (u *uninstaller) run(ctx context.Context) error {
 		return fmt.Errorf("end the operator: %w", err)
 	}
 	rules := []client.ObjectList{
-		new(admissionregistrationv1.MutatingWebhookConfigurationList), new(admissionregistrationv1.ValidatingAdmissionPolicyBindingList),
+		new(admissionregistrationv1.MutatingWebhookConfigurationList),
+		new(admissionregistrationv1.ValidatingAdmissionPolicyBindingList), new(admissionregistrationv1.ValidatingAdmissionPolicyList),
 	}
 	if u.force {
 		rules = append(rules, new(networkingv1.NetworkPolicyList))
@@ -94,12 +93,6 @@ func (u *uninstaller) run(ctx context.Context) error {
 	for _, list := range rules {
 		if err := u.deleteOurs(ctx, list); err != nil {
 			return err
-		}
-	}
-	for _, name := range []string{admission.BackstopName, admission.StatusBackstopName} {
-		policy := &admissionregistrationv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		if err := client.IgnoreNotFound(u.client.Delete(ctx, policy)); err != nil {
-			return fmt.Errorf("delete admission policy %s: %w", name, err)
 		}
 	}
 	u.say("The admission rules are withdrawn. The keys, the CRDs and the enrolments stay")

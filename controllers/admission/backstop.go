@@ -10,88 +10,86 @@ import (
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
 )
 
-const (
-	// BackstopName is the name of the backstop.
-	BackstopName = "sallyport-backstop"
-	// StatusBackstopName is the name of the one for pods/status.
-	StatusBackstopName = "sallyport-status-backstop"
-)
+// BackstopName is the name of the backstop that all policies share.
+const BackstopName = "sallyport-backstop"
 
-// Backstop is the policy, evaluated by the API server itself, that refuses a pod
-// which should carry a sidecar and does not, and what would take the sidecar's force
-// from a pod that carries one. It does nothing without a binding.
+// Backstop is what the API server itself refuses for the pods of every policy:
+// injected containers that are not what the injector writes, and whatever would take
+// their force from them. It does nothing without a binding.
 //
 // It looks at pods/ephemeralcontainers, since such a container shares the pod's
-// network and would reach the app behind the sidecar. It leaves the other
-// subresources alone: a resize cannot change metadata or images, and StatusBackstop
-// looks after pods/status.
+// network and would reach the app behind the sidecar, and at pods/status, by which
+// labels and annotations can be changed. It leaves the other subresources alone: a
+// resize cannot change metadata or images.
+//
+// It has no paramKind: an API server that has just started refuses all that such a
+// policy may look at, of every namespace, until it has discovered the kind. So it
+// knows nothing of any policy; see PolicyBackstop.
 func Backstop() *admissionregistrationv1ac.ValidatingAdmissionPolicyApplyConfiguration {
-	rules := []*admissionregistrationv1ac.NamedRuleWithOperationsApplyConfiguration{
-		ruleFor("pods", admissionregistrationv1.Create, admissionregistrationv1.Update),
-		ruleFor("pods/ephemeralcontainers", admissionregistrationv1.Update),
-	}
-	spec := admissionregistrationv1ac.ValidatingAdmissionPolicySpec().
-		WithFailurePolicy(admissionregistrationv1.Fail).
-		WithParamKind(admissionregistrationv1ac.ParamKind().
-			WithAPIVersion(mfav1alpha1.GroupVersion.String()).WithKind("MFAPolicy")).
-		WithMatchConstraints(admissionregistrationv1ac.MatchResources().
-			WithMatchPolicy(admissionregistrationv1.Equivalent).WithResourceRules(rules...))
-	for _, v := range variables {
-		spec.WithVariables(admissionregistrationv1ac.Variable().WithName(v.name).WithExpression(flatten(v.expression)))
-	}
-	for _, v := range validations {
-		spec.WithValidations(v.build().WithMessageExpression(flatten(v.message)))
-	}
+	everywhere := admissionregistrationv1ac.MatchResources().
+		WithMatchPolicy(admissionregistrationv1.Equivalent).
+		WithResourceRules(
+			ruleFor("pods", admissionregistrationv1.Create, admissionregistrationv1.Update),
+			ruleFor("pods/ephemeralcontainers", admissionregistrationv1.Update),
+			ruleFor("pods/status", admissionregistrationv1.Update))
 	return admissionregistrationv1ac.ValidatingAdmissionPolicy(BackstopName).
 		WithLabels(map[string]string{mfav1alpha1.ManagedByLabel: mfav1alpha1.ManagedBy}).
-		WithSpec(spec)
+		WithSpec(specOf(everywhere, variables, validations))
 }
 
-// BackstopBinding puts the backstop in force for the pods of a policy. Delete it
-// before the policy: while it stands without one, it refuses every write to them.
+// BackstopBinding puts the backstop in force for the pods of a policy.
 func BackstopBinding(p *mfav1alpha1.MFAPolicy) *admissionregistrationv1ac.ValidatingAdmissionPolicyBindingApplyConfiguration {
-	return admissionregistrationv1ac.ValidatingAdmissionPolicyBinding(WebhookName(p.Namespace, p.Name)).
+	return admissionregistrationv1ac.ValidatingAdmissionPolicyBinding(objectName(BackstopName+".", p.Namespace, p.Name)).
 		WithLabels(labelsFor(p)).
 		WithSpec(admissionregistrationv1ac.ValidatingAdmissionPolicyBindingSpec().
 			WithPolicyName(BackstopName).
 			WithValidationActions(admissionregistrationv1.Deny).
-			WithParamRef(admissionregistrationv1ac.ParamRef().
-				WithName(p.Name).WithNamespace(p.Namespace).
-				WithParameterNotFoundAction(admissionregistrationv1.DenyAction)).
-			WithMatchResources(matchResources(p)))
+			WithMatchResources(podsOf(p)))
 }
 
-// StatusBackstop is the policy that refuses to change, through pods/status, the labels
-// of a pod and the annotations that the injector set. The API server allows that to
-// whoever may write a pod's status, which Backstop does not see.
+// PolicyBackstop is the part of the backstop that differs from policy to policy: that
+// its pods carry a sidecar and of which images, whether the app's port must be
+// redirected, and which labels would bring a pod into its selection. The API server
+// compiles one for each policy, at each of its starts, so nothing belongs here that
+// Backstop can say.
 //
-// It takes no parameter, and so cannot be kept from its decision by a policy that is
-// missing: what the kubelet says of a pod, which never changes these, is not held up.
-func StatusBackstop() *admissionregistrationv1ac.ValidatingAdmissionPolicyApplyConfiguration {
-	spec := admissionregistrationv1ac.ValidatingAdmissionPolicySpec().
-		WithFailurePolicy(admissionregistrationv1.Fail).
-		WithMatchConstraints(admissionregistrationv1ac.MatchResources().
-			WithMatchPolicy(admissionregistrationv1.Equivalent).
-			WithResourceRules(ruleFor("pods/status", admissionregistrationv1.Update)))
-	for _, v := range statusValidations {
-		spec.WithValidations(v.build())
-	}
-	return admissionregistrationv1ac.ValidatingAdmissionPolicy(StatusBackstopName).
-		WithLabels(map[string]string{mfav1alpha1.ManagedByLabel: mfav1alpha1.ManagedBy}).
-		WithSpec(spec)
+// The policy's status must name the images: without any, no pod is accepted.
+func PolicyBackstop(p *mfav1alpha1.MFAPolicy) *admissionregistrationv1ac.ValidatingAdmissionPolicyApplyConfiguration {
+	variables, validations := policyValidations(p)
+	pods := podsOf(p).WithResourceRules(ruleFor("pods", admissionregistrationv1.Create, admissionregistrationv1.Update))
+	return admissionregistrationv1ac.ValidatingAdmissionPolicy(WebhookName(p.Namespace, p.Name)).
+		WithLabels(labelsFor(p)).
+		WithSpec(specOf(pods, variables, validations))
 }
 
-// StatusBackstopBinding puts StatusBackstop in force for the pods of a policy.
-func StatusBackstopBinding(p *mfav1alpha1.MFAPolicy) *admissionregistrationv1ac.ValidatingAdmissionPolicyBindingApplyConfiguration {
-	return admissionregistrationv1ac.ValidatingAdmissionPolicyBinding(objectName("sallyport-status.", p.Namespace, p.Name)).
+// PolicyBackstopBinding puts PolicyBackstop in force.
+func PolicyBackstopBinding(p *mfav1alpha1.MFAPolicy) *admissionregistrationv1ac.ValidatingAdmissionPolicyBindingApplyConfiguration {
+	name := WebhookName(p.Namespace, p.Name)
+	return admissionregistrationv1ac.ValidatingAdmissionPolicyBinding(name).
 		WithLabels(labelsFor(p)).
 		WithSpec(admissionregistrationv1ac.ValidatingAdmissionPolicyBindingSpec().
-			WithPolicyName(StatusBackstopName).
-			WithValidationActions(admissionregistrationv1.Deny).
-			WithMatchResources(matchResources(p)))
+			WithPolicyName(name).
+			WithValidationActions(admissionregistrationv1.Deny))
 }
 
-func matchResources(p *mfav1alpha1.MFAPolicy) *admissionregistrationv1ac.MatchResourcesApplyConfiguration {
+func specOf(
+	pods *admissionregistrationv1ac.MatchResourcesApplyConfiguration, variables []variable, validations []validation,
+) *admissionregistrationv1ac.ValidatingAdmissionPolicySpecApplyConfiguration {
+	spec := admissionregistrationv1ac.ValidatingAdmissionPolicySpec().
+		WithFailurePolicy(admissionregistrationv1.Fail).
+		WithMatchConstraints(pods)
+	for _, v := range variables {
+		spec.WithVariables(admissionregistrationv1ac.Variable().WithName(v.name).WithExpression(flatten(v.expression)))
+	}
+	for _, v := range validations {
+		spec.WithValidations(v.build())
+	}
+	return spec
+}
+
+// podsOf matches the pods that a policy selects, or selected before a change of their
+// labels.
+func podsOf(p *mfav1alpha1.MFAPolicy) *admissionregistrationv1ac.MatchResourcesApplyConfiguration {
 	return admissionregistrationv1ac.MatchResources().
 		WithMatchPolicy(admissionregistrationv1.Equivalent).
 		WithNamespaceSelector(namespaceSelector(p.Namespace)).
@@ -99,10 +97,14 @@ func matchResources(p *mfav1alpha1.MFAPolicy) *admissionregistrationv1ac.MatchRe
 }
 
 func (v validation) build() *admissionregistrationv1ac.ValidationApplyConfiguration {
-	return admissionregistrationv1ac.Validation().
-		WithExpression(flatten(v.expression)).
+	built := admissionregistrationv1ac.Validation().
+		WithExpression(flatten("!(" + string(v.at) + ") || (" + v.expression + ")")).
 		WithMessage(v.short).
 		WithReason(metav1.StatusReasonForbidden)
+	if v.message != "" {
+		built.WithMessageExpression(flatten(v.message))
+	}
+	return built
 }
 
 func ruleFor(

@@ -3,51 +3,53 @@ package admission
 // A variable of the backstop, evaluated at most once and only where it is needed.
 type variable struct{ name, expression string }
 
-// A validation of the backstop: what must hold, and what a person reads where it
-// does not; short is for where the message itself cannot be made.
-type validation struct{ expression, short, message string }
+// A validation of the backstop: what must hold at a moment of a pod's life, and what a
+// person reads where it does not. message is an expression; short is for where there is
+// none, or it cannot be made.
+type validation struct {
+	at                         moment
+	expression, short, message string
+}
 
-// variables of the backstop.
+// moment is the expression that tells what is being done to a pod.
+type moment string
+
+const (
+	// creation is when a pod must be whole: almost nothing of it can be changed later.
+	creation moment = `request.operation == 'CREATE'`
+	// change is of a pod itself. Pods that were selected before the policy stood carry
+	// no sidecar and are not held to anything: their finalizers must be removable.
+	change moment = `request.operation == 'UPDATE' && request.?subResource.orValue('') == ''`
+	// debugging adds an ephemeral container.
+	debugging moment = `request.?subResource.orValue('') == 'ephemeralcontainers'`
+	// reporting is by pods/status, as the kubelet does.
+	reporting moment = `request.?subResource.orValue('') == 'status'`
+)
+
+// initContainers of the pod. The injected ones are told by their reserved names.
+const initContainers = `object.spec.?initContainers.orValue([])`
+
+// followed are the realms of the policies that the sidecar obeys.
+var followed = variable{"followed", initContainers + `.filter(c, c.name == 'sallyport').map(c, c.?args.orValue([])).filter(args,
+	size(args) > 1 && args[0] == '--follow' && args.filter(a, a.startsWith('--follow') || a.startsWith('-follow')).size() == 1
+	).map(args, args[1])`}
+
+// variables of Backstop.
 //
-//   - entering: the pod is new, or a change of its labels has it enter the policy's
-//     selection. Pods that were selected before the policy stood and never carried a
-//     sidecar are not held to anything: their finalizers must be removable.
-//   - sidecars, guards: the injected containers, by their reserved names.
 //   - secretVolumes: the volumes that hold the namespace's keys, whatever their name.
-//   - mustRedirect: the policy asks for capture Redirect. What Auto comes to for a new
-//     pod is the injector's to say: the status may be a moment behind.
 var variables = []variable{
-	{"creating", `request.operation == 'CREATE'`},
-	{"debugging", `request.?subResource.orValue('') == 'ephemeralcontainers'`},
-	{"matchLabels", `params.spec.selector.?matchLabels.orValue({})`},
-	{"matchExpressions", `params.spec.selector.?matchExpressions.orValue([])`},
-	{"labels", `object.metadata.?labels.orValue({})`},
-	{"oldLabels", `oldObject == null ? {} : oldObject.metadata.?labels.orValue({})`},
-	{"selected", covers("labels")},
-	{"wasSelected", covers("oldLabels")},
-	{"entering", `variables.creating ||
-		(!variables.debugging && variables.selected && !variables.wasSelected)`},
-
-	{"inits", `object.spec.?initContainers.orValue([])`},
-	{"oldInits", `oldObject == null ? [] : oldObject.spec.?initContainers.orValue([])`},
+	{"inits", initContainers},
 	{"sidecars", `variables.inits.filter(c, c.name == 'sallyport')`},
-	{"wasInjected", `variables.oldInits.exists(c, c.name == 'sallyport')`},
 	{"redirects", `variables.inits.filter(c, c.name == 'sallyport-redirect')`},
-	{"guardImages", `variables.inits.filter(c, c.name in ['sallyport', 'sallyport-redirect']).map(c, c.image)`},
-	{"oldGuardImages", `variables.oldInits.filter(c, c.name in ['sallyport', 'sallyport-redirect']).map(c, c.image)`},
-	{"annotations", `object.metadata.?annotations.orValue({})`},
-	{"oldAnnotations", `oldObject == null ? {} : oldObject.metadata.?annotations.orValue({})`},
-	{"ours", `['mfa.sallyport.dev/policy', 'mfa.sallyport.dev/revision', 'mfa.sallyport.dev/version']`},
-
-	{"images", `params.?status.?images.orValue([])`},
+	followed,
 	{"realm", `request.namespace + '/'`},
-	{"followed", `variables.sidecars.map(c, c.?args.orValue([])).filter(args,
-		size(args) > 1 && args[0] == '--follow' && args.filter(a, a.startsWith('--follow') || a.startsWith('-follow')).size() == 1
-		).map(args, args[1])`},
-
-	{"mustRedirect", `(params.spec.?capture.orValue('') == 'Redirect' ||
-		!variables.creating && params.?status.?capture.orValue('') == 'Redirect') &&
-		variables.followed.exists(f, f == variables.realm + params.metadata.name)`},
+	{"guardImages", `variables.inits.filter(c, c.name in ['sallyport', 'sallyport-redirect']).map(c, c.image)`},
+	{"oldInits", `oldObject == null ? [] : oldObject.spec.?initContainers.orValue([])`},
+	{"wasInjected", `variables.oldInits.exists(c, c.name == 'sallyport')`},
+	{"oldGuardImages", `variables.oldInits.filter(c, c.name in ['sallyport', 'sallyport-redirect']).map(c, c.image)`},
+	{"annotationsKept", `!variables.wasInjected ||
+		['mfa.sallyport.dev/policy', 'mfa.sallyport.dev/revision', 'mfa.sallyport.dev/version'].all(k,
+			object.metadata.?annotations[?k] == oldObject.metadata.?annotations[?k])`},
 
 	{"volumes", `object.spec.?volumes.orValue([])`},
 	{"secretVolumes", `variables.volumes.filter(v, v.name == 'sallyport' ||
@@ -57,78 +59,41 @@ var variables = []variable{
 			v.?iscsi.?secretRef.?name.orValue(''), v.?rbd.?secretRef.?name.orValue(''), v.?scaleIO.?secretRef.?name.orValue(''),
 			v.?storageos.?secretRef.?name.orValue('')]).map(v, v.name)`},
 	{"others", `object.spec.containers + variables.inits.filter(c, c.name != 'sallyport')`},
-
 	{"name", `object.metadata.?name.orValue(object.metadata.?generateName.orValue(''))`},
-	{"policy", `'MFAPolicy ' + params.metadata.name`},
 }
 
-// covers is the evaluation of the policy's selector over a variable of labels.
-func covers(labels string) string {
-	l := "variables." + labels
-	return `variables.matchLabels.all(k, k in ` + l + ` && ` + l + `[k] == variables.matchLabels[k]) &&
-		variables.matchExpressions.all(e,
-			e.operator == 'In' ? (e.key in ` + l + ` && ` + l + `[e.key] in e.?values.orValue([])) :
-			e.operator == 'NotIn' ? !(e.key in ` + l + ` && ` + l + `[e.key] in e.?values.orValue([])) :
-			e.operator == 'Exists' ? e.key in ` + l + ` :
-			e.operator == 'DoesNotExist' && !(e.key in ` + l + `))`
-}
-
-// validations of the backstop, in the order in which a person should hear of them.
+// validations of Backstop, in the order in which a person should hear of them.
 // Together they hold the injected containers to all that package injection writes and
 // that gives them their force; resources, and how an image is pulled, are not of it.
 var validations = []validation{
 	{
-		`!variables.debugging`,
+		debugging, `false`,
 		"Ephemeral containers are refused in pods that an MFAPolicy selects.",
-		`'Pod ' + variables.name + ' is selected by ' + variables.policy + ', so no ephemeral container may join it: it would reach the app
-		behind the second factor. Debug a copy, which carries none of its labels: kubectl debug ' + variables.name + ' -n '
+		`'Pod ' + variables.name + ' is selected by an MFAPolicy, so no ephemeral container may join it: it would reach the app behind
+		the second factor. Debug a copy, which carries none of its labels: kubectl debug ' + variables.name + ' -n '
 		+ request.namespace + ' --copy-to=' + variables.name + '-debug --image=...'`,
 	},
 	{
-		`!variables.entering || variables.creating || size(variables.sidecars) > 0`,
-		"A pod without the sidecar may not enter the selection of an MFAPolicy by a change of its labels.",
-		`'These labels would have pod ' + variables.name + ' be selected by ' + variables.policy + ', but it was created without the sidecar.
-		Create the pod anew with these labels instead'`,
-	},
-	{
-		`!variables.entering || size(variables.images) > 0`,
-		"The MFAPolicy that selects this pod is not in force yet; try again.",
-		`variables.policy + ' selects this pod but is not in force yet: its status names no sidecar images. Try again; if it stays so, see
-		kubectl describe mfapolicy ' + params.metadata.name + ' -n ' + request.namespace`,
-	},
-	{
-		`!variables.entering || size(variables.sidecars) == 1`,
-		"A pod that an MFAPolicy selects must carry the sidecar.",
-		`variables.policy + ' selects this pod, but the pod arrived without the init container sallyport. The injector adds it; if it did not,
-		ask whoever runs Sallyport whether the webhook configuration sallyport.' + request.namespace + '.' + params.metadata.name + ' is there'`,
-	},
-	{
-		`!variables.entering || (!object.spec.?hostNetwork.orValue(false) && !object.spec.?hostPID.orValue(false) &&
-			!object.spec.?shareProcessNamespace.orValue(false))`,
+		creation, `!object.spec.?hostNetwork.orValue(false) && !object.spec.?hostPID.orValue(false) &&
+			!object.spec.?shareProcessNamespace.orValue(false)`,
 		"hostNetwork, hostPID and shareProcessNamespace are refused in pods that an MFAPolicy selects.",
-		`'A pod that ' + variables.policy + ' selects must not set hostNetwork, hostPID or shareProcessNamespace: each opens the sidecar, or a way
-		around it. Remove the field from the pod'`,
+		`'A pod that an MFAPolicy selects must not set hostNetwork, hostPID or shareProcessNamespace: each opens the sidecar, or a way around it.
+		 Remove the field from the pod'`,
 	},
 	{
-		`!variables.entering || variables.sidecars.all(c, c.?restartPolicy.orValue('') == 'Always')`,
+		creation, `variables.sidecars.all(c, c.?restartPolicy.orValue('') == 'Always')`,
 		"The init container sallyport must have restartPolicy Always.",
-		`'The init container sallyport must have restartPolicy Always: its name is reserved for the sidecar of ' + variables.policy`,
+		`'The init container sallyport must have restartPolicy Always: its name is reserved for the sidecar'`,
 	},
 	{
-		`!variables.entering || variables.sidecars.all(c, c.image in variables.images)`,
-		"The sidecar's image is not one that the operator injects.",
-		`'The image of the init container sallyport is not one that the operator injects for ' + variables.policy + '. Leave the container out:
-		the injector adds it'`,
-	},
-	{
-		`!variables.entering || (variables.sidecars.all(c, !has(c.command)) &&
-			variables.followed.exists(f, variables.creating ? f.startsWith(variables.realm) : f == variables.realm + params.metadata.name))`,
+		creation, `variables.sidecars.all(c, !has(c.command)) &&
+			(size(variables.sidecars) == 0 || variables.followed.exists(f, f.startsWith(variables.realm)))`,
 		"The sidecar must follow an MFAPolicy of this namespace.",
-		`'The init container sallyport must follow ' + (variables.creating ? 'an MFAPolicy of namespace ' + request.namespace :
-		variables.policy) + '. Create the pod anew and leave the container out: the injector adds it'`,
+		`'The init container sallyport must follow an MFAPolicy of namespace ' + request.namespace + '. Leave the container out: the
+		injector adds it'`,
 	},
 	{
-		`!variables.entering || variables.sidecars.map(c, c.?args.orValue([])).all(args, size(args) >= 14 &&
+		creation, `variables.sidecars.map(c, c.?args.orValue([])).all(args, size(args) >= 14 &&
 			args[2] == '--app' && args[3].matches('^http://127[.]0[.]0[.]1:[0-9]{1,5}$') &&
 			args[4] == '--keys' && args[5] == '/var/run/sallyport/keys.json' &&
 			args[6] == '--redis-file' && args[7] == '/var/run/sallyport/redis.json' &&
@@ -140,29 +105,29 @@ var validations = []validation{
 				size(args) == 16 && args[14] == '--probes' && size(variables.redirects) > 0 ||
 				size(args) == 18 && args[14] == '--redis-key-prefix' && args[16] == '--probes' && size(variables.redirects) > 0))`,
 		"The sidecar's arguments are not what the operator injects.",
-		`'The arguments of the init container sallyport are not what the operator injects for ' + variables.policy + '. Leave the container out:
-		the injector adds it'`,
+		`'The arguments of the init container sallyport are not what the operator injects. Leave the container out: the
+		 injector adds it'`,
 	},
 	{
-		`!variables.entering || variables.sidecars.all(c,
+		creation, `variables.sidecars.all(c,
 			size(c.?envFrom.orValue([])) == 0 && size(c.?env.orValue([])) == 2 &&
 			c.env[0].name == 'POD_NAME' && c.env[0].?valueFrom.?fieldRef.?fieldPath.orValue('') == 'metadata.name' &&
 			c.env[1].name == 'POD_UID' && c.env[1].?valueFrom.?fieldRef.?fieldPath.orValue('') == 'metadata.uid')`,
 		"The sidecar's environment is not what the operator injects.",
-		`'The environment of the init container sallyport is not what the operator injects for ' + variables.policy + '. Leave the container
-		out: the injector adds it'`,
+		`'The environment of the init container sallyport is not what the operator injects. Leave the container out:
+		 the injector adds it'`,
 	},
 	{
-		`!variables.entering || variables.sidecars.all(c, !has(c.lifecycle) && !has(c.workingDir) &&
+		creation, `variables.sidecars.all(c, !has(c.lifecycle) && !has(c.workingDir) &&
 			c.?ports.orValue([]).all(p, p.containerPort in [15080, 15090] && p.?hostPort.orValue(0) == 0) &&
 			[c.?startupProbe, c.?readinessProbe, c.?livenessProbe].all(p,
 				p.?httpGet.?port.orValue(0) == 15090 && p.?httpGet.?host.orValue('') == ''))`,
 		"The sidecar's ports, probes or hooks are not what the operator injects.",
-		`'The ports, probes or hooks of the init container sallyport are not what the operator injects for ' + variables.policy + '. Leave the
-		container out: the injector adds it'`,
+		`'The ports, probes or hooks of the init container sallyport are not what the operator injects. Leave the container out:
+		the injector adds it'`,
 	},
 	{
-		`!variables.entering || (
+		creation, `size(variables.sidecars) == 0 || (
 			variables.sidecars.all(c, size(c.?volumeDevices.orValue([])) == 0 && size(c.?volumeMounts.orValue([])) == 2 &&
 				c.volumeMounts.all(m, m.?readOnly.orValue(false) && !has(m.subPath) && !has(m.subPathExpr) && (
 					m.name == 'sallyport' && m.mountPath == '/var/run/sallyport' ||
@@ -176,24 +141,21 @@ var validations = []validation{
 					s.secret.items[1].path == 'redis.json' && (s.secret.items[1].key == 'redis.json' ||
 						variables.followed.exists(f, s.secret.items[1].key == 'redis-' + f.substring(size(variables.realm)) + '.json')))))`,
 		"The sidecar's volumes are not what the operator injects.",
-		`'The volumes of the init container sallyport are not what the operator injects for ' + variables.policy + '. Leave the container and
-		its volumes out: the injector adds them'`,
+		`'The volumes of the init container sallyport are not what the operator injects. Leave the container and its volumes
+		out: the injector adds them'`,
 	},
 	{
-		`!variables.entering || (
-			(!variables.mustRedirect || size(variables.redirects) == 1) &&
-			variables.redirects.all(c, c.image in variables.images && !has(c.command) && !has(c.restartPolicy) &&
-				size(c.?env.orValue([])) == 0 && size(c.?envFrom.orValue([])) == 0 &&
-				!c.?securityContext.?privileged.orValue(false) &&
-				c.?securityContext.?capabilities.?add.orValue([]) == ['NET_ADMIN'] &&
-				variables.sidecars.all(s, c.?args.orValue([]) ==
-					['redirect', '--port', s.args[3].substring(size('http://127.0.0.1:')), '--to', '15080'])))`,
-		"The init container sallyport-redirect is missing or not what the operator injects.",
-		`'The init container sallyport-redirect is missing, or is not what the operator injects for ' + variables.policy + '. Create the pod
-		anew and leave the container out: the injector adds it'`,
+		creation, `variables.redirects.all(c, !has(c.command) && !has(c.restartPolicy) &&
+			size(c.?env.orValue([])) == 0 && size(c.?envFrom.orValue([])) == 0 &&
+			!c.?securityContext.?privileged.orValue(false) &&
+			c.?securityContext.?capabilities.?add.orValue([]) == ['NET_ADMIN'] &&
+			variables.sidecars.all(s, c.?args.orValue([]) ==
+				['redirect', '--port', s.args[3].substring(size('http://127.0.0.1:')), '--to', '15080']))`,
+		"The init container sallyport-redirect is not what the operator injects.",
+		`'The init container sallyport-redirect is not what the operator injects. Leave the container out: the injector adds it'`,
 	},
 	{
-		`!variables.entering || variables.sidecars.all(c,
+		creation, `variables.sidecars.all(c,
 			c.?securityContext.?runAsNonRoot.orValue(false) &&
 			c.?securityContext.?runAsUser.orValue(0) == 65532 &&
 			c.?securityContext.?readOnlyRootFilesystem.orValue(false) &&
@@ -202,46 +164,42 @@ var validations = []validation{
 			'ALL' in c.?securityContext.?capabilities.?drop.orValue([]) &&
 			size(c.?securityContext.?capabilities.?add.orValue([])) == 0)`,
 		"The sidecar's securityContext is not what the operator injects.",
-		`'The securityContext of the init container sallyport is not what the operator injects for ' + variables.policy + '. Leave the container
-		out: the injector adds it'`,
+		`'The securityContext of the init container sallyport is not what the operator injects. Leave the container out:
+		 the injector adds it'`,
 	},
 	{
-		`!variables.entering || (
-			variables.secretVolumes.all(v, v == 'sallyport') &&
+		creation, `variables.secretVolumes.all(v, v == 'sallyport') &&
 			variables.others.all(c,
 				c.?volumeMounts.orValue([]).all(m, !(m.name in variables.secretVolumes)) &&
 				c.?env.orValue([]).all(e, e.?valueFrom.?secretKeyRef.?name.orValue('') != 'sallyport-sidecar') &&
 				c.?envFrom.orValue([]).all(e, e.?secretRef.?name.orValue('') != 'sallyport-sidecar')) &&
-			size(object.spec.?ephemeralContainers.orValue([])) == 0)`,
+			size(object.spec.?ephemeralContainers.orValue([])) == 0`,
 		"No container but the sidecar may read the Secret sallyport-sidecar.",
-		`'No container but the sidecar may mount or read the Secret sallyport-sidecar in a pod that ' + variables.policy + ' selects, and an
+		`'No container but the sidecar may mount or read the Secret sallyport-sidecar in a pod that an MFAPolicy selects, and an
 		ephemeral container may not come with it. Take it out of the pod'`,
 	},
 	{
-		`variables.creating || variables.debugging || !variables.wasInjected || variables.guardImages == variables.oldGuardImages`,
+		change, `!variables.wasInjected || variables.guardImages == variables.oldGuardImages`,
 		"The sidecar's image may not be changed in a running pod.",
 		`'The images of the injected containers of pod ' + variables.name + ' may not be changed. Restart its workload instead: new pods get the
 		present image'`,
 	},
 	{
-		`variables.creating || variables.debugging || !variables.wasInjected || variables.ours.all(k,
-			(k in variables.annotations) == (k in variables.oldAnnotations) &&
-			(!(k in variables.annotations) || variables.annotations[k] == variables.oldAnnotations[k]))`,
+		change, `variables.annotationsKept`,
 		"The annotations that the injector sets may not be changed.",
 		`'The annotations mfa.sallyport.dev/policy, /revision and /version of pod ' + variables.name + ' say what was injected and may not be
 		changed'`,
 	},
-}
-
-// statusValidations of StatusBackstop. They need nothing but the pod.
-var statusValidations = []validation{
 	{
-		expression: `object.metadata.?labels.orValue({}) == oldObject.metadata.?labels.orValue({})`,
-		short:      "The labels of a pod that an MFAPolicy selects, or would select, may not be changed through pods/status; change the pod itself.",
+		reporting, `object.metadata.?labels.orValue({}) == oldObject.metadata.?labels.orValue({})`,
+		"The labels of a pod that an MFAPolicy selects may not be changed through pods/status.",
+		`'The labels of pod ' + variables.name + ', which an MFAPolicy selects, or would select, may not be changed through pods/status; change
+		the pod itself'`,
 	},
 	{
-		expression: `['mfa.sallyport.dev/policy', 'mfa.sallyport.dev/revision', 'mfa.sallyport.dev/version'].all(k,
-			object.metadata.?annotations[?k] == oldObject.metadata.?annotations[?k])`,
-		short: "The annotations that the injector set may not be changed through pods/status.",
+		reporting, `variables.annotationsKept`,
+		"The annotations that the injector set may not be changed through pods/status.",
+		`'The annotations mfa.sallyport.dev/policy, /revision and /version of pod ' + variables.name + ' say what was injected and may not be
+		changed through pods/status'`,
 	},
 }

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -60,33 +61,30 @@ func newFixture(t *testing.T, s *apiserver.Server, before ...*corev1.Pod) *fixtu
 	f.policy = policy(t, "portal", `{matchLabels: {app: portal}, matchExpressions: [
 		{key: tier, operator: NotIn, values: [batch]}, {key: legacy, operator: DoesNotExist}]}`)
 	f.must(f.client.Create(t.Context(), f.policy))
-	f.images(image, "registry.example/sallyport/sidecar:v0")
-	f.apply()
+	f.policy.Status.Images = []string{image, "registry.example/sallyport/sidecar:v0"}
+	f.apply(f.policy)
+	f.eventually("the backstop of all policies bites", func() bool {
+		return refusal(f.client.Create(t.Context(), pod("probe", but(asRoot)), client.DryRunAll), "securityContext")
+	})
+	f.eventually("the policy's own backstop bites", func() bool {
+		return refusal(f.client.Create(t.Context(), pod("probe", nil), client.DryRunAll), "arrived without")
+	})
 	return f
 }
 
-func (f *fixture) apply() {
+// apply puts both parts of a policy's backstop in force.
+func (f *fixture) apply(p *mfav1alpha1.MFAPolicy) {
 	f.t.Helper()
-	owner := client.FieldOwner(mfav1alpha1.FieldManager)
-	f.must(f.client.Apply(f.t.Context(), admission.Backstop(), owner, client.ForceOwnership))
-	f.must(f.client.Apply(f.t.Context(), admission.BackstopBinding(f.policy), owner, client.ForceOwnership))
-	f.must(f.client.Apply(f.t.Context(), admission.StatusBackstop(), owner, client.ForceOwnership))
-	f.must(f.client.Apply(f.t.Context(), admission.StatusBackstopBinding(f.policy), owner, client.ForceOwnership))
-	f.eventually("the backstop bites", func() bool {
-		return f.client.Create(f.t.Context(), pod("probe", nil), client.DryRunAll) != nil
-	})
-	f.eventually("the backstop knows the images", func() bool {
-		return f.client.Create(f.t.Context(), pod("probe", guarded), client.DryRunAll) == nil
-	})
+	for _, object := range []runtime.ApplyConfiguration{
+		admission.Backstop(), admission.BackstopBinding(p), admission.PolicyBackstop(p), admission.PolicyBackstopBinding(p),
+	} {
+		f.must(f.client.Apply(f.t.Context(), object, client.FieldOwner(mfav1alpha1.FieldManager), client.ForceOwnership))
+	}
 }
 
-// images writes the status as the controller does.
-func (f *fixture) images(images ...string) {
-	f.t.Helper()
-	base := f.policy.DeepCopy()
-	f.policy.Status.Images = images
-	f.must(f.client.Status().Patch(f.t.Context(), f.policy, client.MergeFrom(base)))
-}
+func refusal(err error, words string) bool { return err != nil && strings.Contains(err.Error(), words) }
+
+func asRoot(p *corev1.Pod) { sidecar(p).SecurityContext.RunAsNonRoot = nil }
 
 func (f *fixture) must(err error) {
 	f.t.Helper()
@@ -114,7 +112,7 @@ func denied(t *testing.T, err error, words string) {
 	if err == nil {
 		t.Fatal("the write was accepted")
 	}
-	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy 'sallyport-") {
+	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy 'sallyport") {
 		t.Fatalf("refused, but not by the backstop: %v", err)
 	}
 	if !strings.Contains(err.Error(), words) {

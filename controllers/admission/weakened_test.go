@@ -8,12 +8,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
-	"github.com/sallyport/sallyport/controllers/admission"
 	"github.com/sallyport/sallyport/controllers/injection"
 )
 
-// a weakened pod is refused with these words when it is created, and when it is
-// created outside of the selection and then given the labels of it.
+// a weakened pod is refused with these words when it is created.
 type weakened struct {
 	name   string
 	mutate func(*corev1.Pod)
@@ -22,7 +20,7 @@ type weakened struct {
 
 func testWeakened(t *testing.T, f *fixture) {
 	const arguments, environment, surface, volumes, redirection = "The arguments of the init container", "The environment of the init container",
-		"The ports, probes or hooks", "The volumes of the init container", "sallyport-redirect is missing, or is not"
+		"The ports, probes or hooks", "The volumes of the init container", "The init container sallyport-redirect is not what"
 	argument := func(at int, value string) func(*corev1.Pod) {
 		return but(func(p *corev1.Pod) { sidecar(p).Args[at] = value })
 	}
@@ -130,7 +128,9 @@ func testWeakened(t *testing.T, f *fixture) {
 			})
 		}), "No container but the sidecar"},
 
-		{"redirect by another image", butRedirected(func(p *corev1.Pod) { redirect(p).Image = "evil.example/redirect" }), redirection},
+		{"redirect by another image", butRedirected(func(p *corev1.Pod) {
+			redirect(p).Image = "evil.example/redirect"
+		}), "not one that the operator injects"},
 		{"redirect by another command", butRedirected(func(p *corev1.Pod) { redirect(p).Command = []string{"true"} }), redirection},
 		{"redirect of another port", butRedirected(func(p *corev1.Pod) { redirect(p).Args[2] = "9" }), redirection},
 		{"redirect to another port", butRedirected(func(p *corev1.Pod) { redirect(p).Args[4] = "8080" }), redirection},
@@ -145,26 +145,17 @@ func testWeakened(t *testing.T, f *fixture) {
 	})
 }
 
-// weakened has each pod created within the selection, and enter it by its labels.
 func (f *fixture) weakened(t *testing.T, cases []weakened) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			check := func(err error) {
-				t.Helper()
-				if c.denied != "" {
-					denied(t, err, c.denied)
-				} else if err != nil {
-					t.Errorf("refused: %v", err)
-				}
-			}
 			p := pod("", c.mutate)
 			p.GenerateName = "weakened-"
-			check(f.client.Create(t.Context(), p.DeepCopy(), client.DryRunAll))
-			labels := p.Labels
-			p.Labels = map[string]string{"app": "outside"}
-			f.must(f.client.Create(t.Context(), p))
-			p.Labels = labels
-			check(f.client.Update(t.Context(), p, client.DryRunAll))
+			err := f.client.Create(t.Context(), p, client.DryRunAll)
+			if c.denied != "" {
+				denied(t, err, c.denied)
+			} else if err != nil {
+				t.Errorf("refused: %v", err)
+			}
 		})
 	}
 }
@@ -173,12 +164,8 @@ func (f *fixture) weakened(t *testing.T, cases []weakened) {
 func testCapture(t *testing.T, f *fixture) {
 	p := policy(t, "shop", `{matchLabels: {app: shop}}`)
 	p.Spec.Capture = mfav1alpha1.CaptureRedirect
-	f.must(f.client.Create(t.Context(), p))
-	base := p.DeepCopy()
 	p.Status.Images = []string{image}
-	f.must(f.client.Status().Patch(t.Context(), p, client.MergeFrom(base)))
-	owner := client.FieldOwner(mfav1alpha1.FieldManager)
-	f.must(f.client.Apply(t.Context(), admission.BackstopBinding(p), owner, client.ForceOwnership))
+	f.apply(p)
 	shop := func(capture mfav1alpha1.Capture, followed string) *corev1.Pod {
 		p := pod("", nil)
 		p.GenerateName, p.Labels = "shop-", map[string]string{"app": "shop"}
@@ -187,8 +174,10 @@ func testCapture(t *testing.T, f *fixture) {
 	}
 	create := func(p *corev1.Pod) error { return f.client.Create(t.Context(), p, client.DryRunAll) }
 	f.eventually("the backstop bites", func() bool { return create(shop(mfav1alpha1.CapturePort, "shop")) != nil })
-	f.eventually("the backstop knows the images", func() bool { return create(shop(mfav1alpha1.CaptureRedirect, "shop")) == nil })
-	denied(t, create(shop(mfav1alpha1.CapturePort, "shop")), "sallyport-redirect is missing")
+	denied(t, create(shop(mfav1alpha1.CapturePort, "shop")), "arrived without the init container sallyport-redirect")
+	if err := create(shop(mfav1alpha1.CaptureRedirect, "shop")); err != nil {
+		t.Errorf("a redirected pod was refused: %v", err)
+	}
 	if err := create(shop(mfav1alpha1.CapturePort, "older")); err != nil {
 		t.Errorf("a pod that an older policy governs with capture Port was refused: %v", err)
 	}

@@ -68,8 +68,8 @@ func Webhook(p *mfav1alpha1.MFAPolicy, to Target) *admissionregistrationv1ac.Mut
 		WithWebhooks(hook)
 }
 
-// WebhookName is the name of the webhook configuration and of the backstop's binding
-// for a policy. A namespace's name has no dots, so no two policies share one.
+// WebhookName is the name of the webhook configuration for a policy, and of its
+// PolicyBackstop and the binding of that. A namespace's name has no dots, so no two policies share one.
 func WebhookName(namespace, policy string) string {
 	return objectName("sallyport.", namespace, policy)
 }

@@ -264,23 +264,30 @@ func install(t *testing.T, p *mfav1alpha1.MFAPolicy, url string, bundle []byte) 
 // guard puts the backstop in force, and waits until it is; a webhook must not stand yet.
 func guard(t *testing.T, p *mfav1alpha1.MFAPolicy) {
 	t.Helper()
-	apply(t, admission.Backstop())
-	apply(t, admission.BackstopBinding(p))
+	backstop(t, p)
 	eventually(t, "the backstop is in force", func() bool {
 		err := server.Client.Create(t.Context(), pod(p.Namespace, "probe", nil), client.DryRunAll)
 		return err != nil && strings.Contains(err.Error(), "arrived without")
 	})
 }
 
+func backstop(t *testing.T, p *mfav1alpha1.MFAPolicy) {
+	t.Helper()
+	apply(t, admission.Backstop())
+	apply(t, admission.BackstopBinding(p))
+	apply(t, admission.PolicyBackstop(p))
+	apply(t, admission.PolicyBackstopBinding(p))
+}
+
 // withdraw takes a policy's rules away, in the controller's order.
 func withdraw(t *testing.T, p *mfav1alpha1.MFAPolicy) {
 	t.Helper()
 	ctx := context.Background() //nolint:usetesting // at a cleanup the test's own has ended
-	binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}
-	binding.Name = *admission.BackstopBinding(p).Name
-	hook := &admissionregistrationv1.MutatingWebhookConfiguration{}
-	hook.Name = admission.WebhookName(p.Namespace, p.Name)
-	for _, o := range []client.Object{binding, hook, p} {
+	binding, own := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}
+	binding.Name, own.Name = *admission.BackstopBinding(p).Name, *admission.PolicyBackstopBinding(p).Name
+	policy, hook := &admissionregistrationv1.ValidatingAdmissionPolicy{}, &admissionregistrationv1.MutatingWebhookConfiguration{}
+	policy.Name, hook.Name = own.Name, admission.WebhookName(p.Namespace, p.Name)
+	for _, o := range []client.Object{binding, own, policy, hook, p} {
 		if err := server.Client.Delete(ctx, o); err != nil && !apierrors.IsNotFound(err) {
 			t.Errorf("delete %s: %v", o.GetName(), err)
 		}

@@ -162,7 +162,7 @@ func TestNobodyOptsOut(t *testing.T) {
 		p := pod("optout", "entering", func(p *corev1.Pod) { p.Labels = nil })
 		must(t, c.Create(t.Context(), p))
 		p.Labels = map[string]string{"app": "portal"}
-		refusedWith(t, c.Update(t.Context(), p), "created without the sidecar")
+		refusedWith(t, c.Update(t.Context(), p), "not created under it")
 	})
 	t.Run("without the webhook's configuration", func(t *testing.T) {
 		deleteHook(t, policy)

@@ -108,7 +108,7 @@ func TestPodThatTwoPoliciesSelectFollowsTheOlder(t *testing.T) {
 	newer.Status = older.Status
 	must(t, c.Status().Patch(t.Context(), newer, client.MergeFrom(base)))
 	apply(t, admission.Webhook(newer, admission.Target{URL: url, CABundle: r.keeper.Bundle()}))
-	apply(t, admission.BackstopBinding(newer))
+	backstop(t, newer)
 	eventually(t, "both webhooks are in force", func() bool {
 		before := r.total(t)
 		_ = c.Create(t.Context(), pod("two", "probe", nil), client.DryRunAll)
@@ -125,10 +125,10 @@ func TestBackstopAcceptsWhatRedirectInjects(t *testing.T) {
 	c := cluster(t)
 	newNamespace(t, "redirect", nil)
 	policy := newPolicy(t, "redirect")
-	guard(t, policy)
 	base := policy.DeepCopy()
 	policy.Spec.Capture = mfav1alpha1.CaptureRedirect
 	must(t, c.Patch(t.Context(), policy, client.MergeFrom(base)))
+	guard(t, policy)
 	r := start(t, "redirect", nil)
 	install(t, policy, "https://localhost:"+portOf(r.address)+admission.Path, r.keeper.Bundle())
 	p := pod("redirect", "redirected", nil)

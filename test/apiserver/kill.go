@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,9 +11,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
-// Kill ends the API server at once; etcd stays, as do certificates and users. What it
+// Kill ends the API server at once and waits until it is gone; etcd stays, as do certificates and users. What it
 // returns starts the API server again, at the same address.
 func (s *Server) Kill(t testing.TB) (restart func()) {
 	t.Helper()
@@ -20,7 +23,7 @@ func (s *Server) Kill(t testing.TB) (restart func()) {
 	if err != nil {
 		t.Fatalf("find the API server: %v", err)
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	if err := kill(pid); err != nil {
 		t.Fatalf("kill the API server: %v", err)
 	}
 	return func() {
@@ -31,6 +34,24 @@ func (s *Server) Kill(t testing.TB) (restart func()) {
 			t.Fatalf("start the API server again: %v", err)
 		}
 		s.again = again
+	}
+}
+
+// kill ends a process, whoever its parent is, and waits until it has let go of its port.
+func kill(pid int) error {
+	process, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(process) }() // nothing was written
+	if err := unix.PidfdSendSignal(process, unix.SIGKILL, nil, 0); err != nil {
+		return err
+	}
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(process), Events: unix.POLLIN}}, -1)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
 	}
 }
 

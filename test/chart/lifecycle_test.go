@@ -196,14 +196,14 @@ func (c *cluster) owned(t *testing.T) map[string]string {
 	for _, name := range []string{
 		"*v1.Secret " + system + "/sallyport-master-keys", "*v1.Secret " + system + "/sallyport-redis-password",
 		"*v1.Secret " + system + "/sallyport-webhook-cert", "*v1.Secret " + tenant + "/sallyport-sidecar",
-		"*v1.ValidatingAdmissionPolicy /sallyport-backstop", "*v1.ValidatingAdmissionPolicy /sallyport-status-backstop",
+		"*v1.ValidatingAdmissionPolicy /sallyport-backstop",
 	} {
 		if all[name] == "" {
 			t.Errorf("the operator has not written %s", name)
 		}
 	}
 	if len(all) < 9 {
-		t.Errorf("the operator has written %d objects, want its webhook configuration and two bindings too: %v", len(all), all)
+		t.Errorf("the operator has written %d objects, want its webhook configuration, backstop and two bindings too: %v", len(all), all)
 	}
 	return all
 }

@@ -29,6 +29,10 @@ func webhookConfiguration(name string) *admissionregistrationv1.MutatingWebhookC
 	return &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }
 
+func admissionPolicy(name string) *admissionregistrationv1.ValidatingAdmissionPolicy {
+	return &admissionregistrationv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
+
 func binding(name string) *admissionregistrationv1.ValidatingAdmissionPolicyBinding {
 	return &admissionregistrationv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }
@@ -117,11 +121,12 @@ func TestDeployAndUndeploy(t *testing.T) {
 	}
 	eventually(t, "pods of the policy's are created again", func() bool { return s.Client.Create(t.Context(), pod(tenant)) == nil })
 	for object, want := range map[client.Object]bool{
-		webhookConfiguration(rules.WebhookName(tenant, p.Name)):                                                     false,
-		binding(rules.WebhookName(tenant, p.Name)):                                                                  false,
-		&admissionregistrationv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: rules.BackstopName}}: false,
-		&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "sallyport-controller"}}:          false,
-		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "sallyport-controller"}}:                            false,
+		webhookConfiguration(rules.WebhookName(tenant, p.Name)):                                            false,
+		binding(rules.WebhookName(tenant, p.Name)):                                                         false,
+		admissionPolicy(rules.BackstopName):                                                                false,
+		admissionPolicy(rules.WebhookName(tenant, p.Name)):                                                 false,
+		&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "sallyport-controller"}}: false,
+		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "sallyport-controller"}}:                   false,
 		foreign: true,
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: system}}: true,
 		secret(system, mfav1alpha1.MasterSecret):                       true,
@@ -153,7 +158,7 @@ func install(t *testing.T, s *apiserver.Server, p *mfav1alpha1.MFAPolicy) {
 	t.Helper()
 	target := rules.Target{Namespace: system, Name: "sallyport-webhook"}
 	for _, rule := range []runtime.ApplyConfiguration{
-		rules.Backstop(), rules.StatusBackstop(), rules.BackstopBinding(p), rules.StatusBackstopBinding(p), rules.Webhook(p, target),
+		rules.Backstop(), rules.BackstopBinding(p), rules.PolicyBackstop(p), rules.PolicyBackstopBinding(p), rules.Webhook(p, target),
 	} {
 		if err := s.Client.Apply(t.Context(), rule, client.FieldOwner(mfav1alpha1.FieldManager)); err != nil {
 			t.Fatal(err)

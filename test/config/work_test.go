@@ -101,10 +101,10 @@ func TestOperatorCanDoItsWork(t *testing.T) {
 			return c.List(t.Context(), new(corev1.SecretList), client.InNamespace(system), client.MatchingFields{"metadata.name": "sallyport-webhook-cert"})
 		}},
 		{"installs the backstop", func() error { return apply(rules.Backstop()) }},
-		{"installs the backstop of the status", func() error { return apply(rules.StatusBackstop()) }},
+		{"installs the backstop of the policy", func() error { return apply(rules.PolicyBackstop(p)) }},
 		{"changes the backstop", func() error { return apply(rules.Backstop().WithAnnotations(map[string]string{"changed": "yes"})) }},
 		{"binds the backstop to the policy", func() error { return apply(rules.BackstopBinding(p)) }},
-		{"binds the backstop of the status to the policy", func() error { return apply(rules.StatusBackstopBinding(p)) }},
+		{"binds the backstop of the policy", func() error { return apply(rules.PolicyBackstopBinding(p)) }},
 		{"installs the webhook", func() error {
 			return apply(rules.Webhook(p, rules.Target{Namespace: system, Name: "sallyport-webhook"}))
 		}},
@@ -129,7 +129,9 @@ func TestOperatorCanDoItsWork(t *testing.T) {
 			return c.Update(t.Context(), lease)
 		}},
 		{"withdraws the rules", func() error {
-			for _, rule := range []client.Object{webhookConfiguration(name), binding(name), binding(*rules.StatusBackstopBinding(p).Name)} {
+			for _, rule := range []client.Object{
+				webhookConfiguration(name), binding(name), admissionPolicy(name), binding(*rules.BackstopBinding(p).Name),
+			} {
 				if err := c.Delete(t.Context(), rule); err != nil {
 					return err
 				}

@@ -110,25 +110,29 @@ func (c *Cluster) EpochOf(realm string) string {
 // Rules are the admission rules of one policy.
 type Rules struct {
 	Webhooks []admissionregistrationv1.MutatingWebhookConfiguration
+	Policies []admissionregistrationv1.ValidatingAdmissionPolicy
 	Bindings []admissionregistrationv1.ValidatingAdmissionPolicyBinding
 }
 
-// Complete reports whether a policy has all that it should: the webhook, and a
-// backstop for the pods and one for their status.
-func (r Rules) Complete() bool { return len(r.Webhooks) == 1 && len(r.Bindings) == 2 }
+// Complete reports whether a policy has all that it should: the webhook, its own part
+// of the backstop, and the bindings of that and of the part that all share.
+func (r Rules) Complete() bool {
+	return len(r.Webhooks) == 1 && len(r.Policies) == 1 && len(r.Bindings) == 2
+}
 
 // None reports whether nothing of a policy is left.
-func (r Rules) None() bool { return len(r.Webhooks) == 0 && len(r.Bindings) == 0 }
+func (r Rules) None() bool { return len(r.Webhooks)+len(r.Policies)+len(r.Bindings) == 0 }
 
 // RulesOf reads a policy's admission rules.
 func (c *Cluster) RulesOf(p client.Object) Rules {
 	c.t.Helper()
 	of := client.MatchingLabels{mfav1alpha1.PolicyNamespaceLabel: p.GetNamespace(), mfav1alpha1.PolicyNameLabel: p.GetName()}
-	webhooks, bindings := new(admissionregistrationv1.MutatingWebhookConfigurationList), new(admissionregistrationv1.ValidatingAdmissionPolicyBindingList)
-	for _, list := range []client.ObjectList{webhooks, bindings} {
+	webhooks, policies := new(admissionregistrationv1.MutatingWebhookConfigurationList), new(admissionregistrationv1.ValidatingAdmissionPolicyList)
+	bindings := new(admissionregistrationv1.ValidatingAdmissionPolicyBindingList)
+	for _, list := range []client.ObjectList{webhooks, policies, bindings} {
 		if err := c.Client.List(c.t.Context(), list, of); err != nil {
 			c.t.Fatalf("list the admission rules: %v", err)
 		}
 	}
-	return Rules{webhooks.Items, bindings.Items}
+	return Rules{webhooks.Items, policies.Items, bindings.Items}
 }

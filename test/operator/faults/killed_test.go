@@ -99,7 +99,7 @@ func ofNamespace(namespace string, match func(*http.Request) bool) func(*http.Re
 func wantWhole(t *testing.T, c *operator.Cluster, p *mfav1alpha1.MFAPolicy) {
 	t.Helper()
 	if rules := c.RulesOf(p); !rules.Complete() {
-		t.Errorf("%d webhooks and %d bindings", len(rules.Webhooks), len(rules.Bindings))
+		t.Errorf("%d webhooks, %d policies and %d bindings", len(rules.Webhooks), len(rules.Policies), len(rules.Bindings))
 	}
 	if len(p.Finalizers) != 1 {
 		t.Errorf("finalizers %v", p.Finalizers)

@@ -301,7 +301,7 @@ func rulesPutBack(t *testing.T, c *operator.Cluster) {
 	p := c.Begin("putback")
 	rules := c.RulesOf(p)
 	if !rules.Complete() {
-		t.Fatalf("there are %d webhooks and %d bindings", len(rules.Webhooks), len(rules.Bindings))
+		t.Fatalf("there are %d webhooks, %d policies and %d bindings", len(rules.Webhooks), len(rules.Policies), len(rules.Bindings))
 	}
 	// Beside what is changed: a condition of somebody's own, which would let every pod by.
 	never := admissionregistrationv1.MatchCondition{Name: "never", Expression: "false"}
@@ -310,11 +310,11 @@ func rulesPutBack(t *testing.T, c *operator.Cluster) {
 		w.Webhooks[0].ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "nobody"}}
 		w.Webhooks[0].MatchConditions = append(w.Webhooks[0].MatchConditions, never)
 	})
-	backstop := &admissionregistrationv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: rules.Bindings[0].Spec.PolicyName}}
-	operator.Change(c, backstop, func(v *admissionregistrationv1.ValidatingAdmissionPolicy) {
-		v.Spec.MatchConditions = append(v.Spec.MatchConditions, never)
-	})
 	for i := range rules.Bindings {
+		backstop := &admissionregistrationv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: rules.Bindings[i].Spec.PolicyName}}
+		operator.Change(c, backstop, func(v *admissionregistrationv1.ValidatingAdmissionPolicy) {
+			v.Spec.MatchConditions = append(v.Spec.MatchConditions, never)
+		})
 		operator.Change(c, &rules.Bindings[i], func(b *admissionregistrationv1.ValidatingAdmissionPolicyBinding) {
 			b.Spec.ValidationActions = []admissionregistrationv1.ValidationAction{admissionregistrationv1.Audit}
 		})
@@ -330,10 +330,12 @@ func rulesPutBack(t *testing.T, c *operator.Cluster) {
 				slices.Contains(w.MatchConditions, never) {
 				return fmt.Errorf("the webhook is %+v", w)
 			}
-			if err := c.Client.Get(ctx, client.ObjectKeyFromObject(backstop), backstop); err != nil || slices.Contains(backstop.Spec.MatchConditions, never) {
-				return fmt.Errorf("the backstop's conditions are %+v, %w", backstop.Spec.MatchConditions, err)
-			}
 			for _, b := range is.Bindings {
+				backstop := new(admissionregistrationv1.ValidatingAdmissionPolicy)
+				if err := c.Client.Get(ctx, client.ObjectKey{Name: b.Spec.PolicyName}, backstop); err != nil ||
+					slices.Contains(backstop.Spec.MatchConditions, never) {
+					return fmt.Errorf("the conditions of backstop %s are %+v, %w", b.Spec.PolicyName, backstop.Spec.MatchConditions, err)
+				}
 				if len(b.Spec.ValidationActions) != 1 || b.Spec.ValidationActions[0] != "Deny" {
 					return fmt.Errorf("the binding is %+v", b.Spec)
 				}
@@ -342,7 +344,7 @@ func rulesPutBack(t *testing.T, c *operator.Cluster) {
 		})
 	}
 	back("edited rules are put back")
-	c.Remove(&rules.Webhooks[0], &rules.Bindings[0], &rules.Bindings[1])
+	c.Remove(&rules.Webhooks[0], &rules.Policies[0], &rules.Bindings[0], &rules.Bindings[1])
 	back("deleted rules are put back")
 	c.AwaitReady(p)
 	c.Admit(operator.Pod("putback", "portal-1"))
