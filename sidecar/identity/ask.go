@@ -21,29 +21,32 @@ const (
 	drainLimit = 4 << 10
 )
 
-// ask puts the question to the app and reads the answer, all within askTimeout.
-func (e *Endpoint) ask(ctx context.Context, r *http.Request, ev evidence, asked time.Time) Identity {
+// ask puts the question to the app and reads the answer, all within askTimeout. Only
+// users are kept: remembering a nobody would let the first request after a sign-in
+// through without a second factor.
+func (e *Endpoint) ask(ctx context.Context, question *http.Request) (id Identity, keep bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	id, err := e.exchange(e.question(ctx, r, ev))
+	asked := e.clock()
+	id, err = e.exchange(question.WithContext(ctx))
 	if e.observer != nil {
 		e.observer(ctx, Event{
 			Source: policy.IdentityEndpoint, Kind: id.Kind, Reason: id.Reason, Took: e.clock().Sub(asked), Err: err,
 		})
 	}
-	return id
+	return id, id.Kind == Authenticated, err
 }
 
 // question is a GET that the app cannot tell from one of the browser's own, as far
 // as sessions go: the same cookies, the same Authorization, the same Host and the
 // same address. The round trip is made without an http.Client, so that there are
 // no redirects to follow and no cookies to keep.
-func (e *Endpoint) question(ctx context.Context, r *http.Request, ev evidence) *http.Request {
+func (e *Endpoint) question(r *http.Request, ev evidence) *http.Request {
 	target := e.target
-	q := (&http.Request{
+	q := &http.Request{
 		Method: http.MethodGet, URL: &target, Host: r.Host, Header: http.Header{},
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(ctx)
+	}
 	wire.Forwarded(q.Header, r)
 	wire.SetCookieLine(q.Header, ev.cookies)
 	if len(ev.authorization) > 0 {

@@ -16,7 +16,11 @@ import (
 
 	"github.com/sallyport/sallyport/api/policy"
 	"github.com/sallyport/sallyport/sidecar/identity/wire"
+	"github.com/sallyport/sallyport/sidecar/recent"
 )
+
+// maxAnswers bounds how many answers are remembered.
+const maxAnswers = 10_000
 
 // maxCacheFor bounds how long a signed-out session may still count, whatever a
 // policy says.
@@ -51,7 +55,7 @@ type Endpoint struct {
 	anonymous []int
 	// signInPath is where the app redirects nobody to, "" where it does not.
 	signInPath string
-	cache      *cache
+	answers    *recent.Cache[Identity]
 	clock      func() time.Time
 	observer   Observer
 }
@@ -100,7 +104,7 @@ func NewEndpoint(cfg policy.EndpointIdentity, o EndpointOptions) (*Endpoint, err
 		lifetime = min(cfg.CacheFor.Duration, maxCacheFor)
 	}
 	var err error
-	e.cache, err = newCache(lifetime)
+	e.answers, err = recent.New[Identity](lifetime, maxAnswers, o.Clock)
 	return e, err
 }
 
@@ -118,7 +122,7 @@ func newAskTransport() http.RoundTripper {
 type evidence struct {
 	cookies       string // the Cookie line without the sidecar's own
 	authorization []string
-	key           cacheKey
+	key           string // names it, for what is remembered
 }
 
 func (e *Endpoint) evidence(r *http.Request) evidence {
@@ -144,7 +148,7 @@ func (e *Endpoint) newEvidence(r *http.Request, cookies string, authorization []
 	part(r.Host)
 	part(r.Header["X-Forwarded-Host"]...)
 	part(r.Header["X-Forwarded-Proto"]...)
-	hash.Sum(ev.key[:0])
+	ev.key = string(hash.Sum(nil))
 	return ev
 }
 
@@ -194,13 +198,10 @@ func (e *Endpoint) judge(ctx context.Context, r *http.Request, ev evidence) Iden
 	if ev.cookies == "" && len(ev.authorization) == 0 {
 		return Identity{Kind: Anonymous}
 	}
-	now := e.clock()
-	id, ok := e.cache.get(ev.key, now)
-	if !ok {
-		stamp := e.cache.stamp(ev.key)
-		id = e.ask(ctx, r, ev, now)
-		e.cache.put(ev.key, id, now, stamp)
-	}
+	id, _ := e.answers.Get(ctx, recent.Key{Owner: ev.key}, func() recent.Ask[Identity] {
+		question := e.question(r, ev)
+		return func(ctx context.Context) (Identity, bool, error) { return e.ask(ctx, question) }
+	}) // the answer says itself why it is none
 	if id.Kind == Authenticated {
 		id.SignIn = e.signIn(ev.cookies, ev.authorization)
 		id.Roles = slices.Clone(id.Roles)
@@ -251,8 +252,8 @@ func (e *Endpoint) Reserved(netip.Addr) []string { return foreignHeaders[:] }
 // Forget drops the answers that were remembered for the request's credentials.
 func (e *Endpoint) Forget(r *http.Request) {
 	ev := e.evidence(r)
-	e.cache.drop(e.newEvidence(r, ev.cookies, nil).key)
-	e.cache.drop(e.newEvidence(r, "", ev.authorization).key)
+	e.answers.Forget(e.newEvidence(r, ev.cookies, nil).key)
+	e.answers.Forget(e.newEvidence(r, "", ev.authorization).key)
 }
 
 // Observe follows the listed cookies. Any Set-Cookie at all makes the sidecar ask

@@ -13,6 +13,7 @@ import (
 	"github.com/sallyport/sallyport/sidecar/identity"
 	"github.com/sallyport/sallyport/sidecar/mfa"
 	"github.com/sallyport/sallyport/sidecar/proxy"
+	"github.com/sallyport/sallyport/sidecar/recent"
 	"github.com/sallyport/sallyport/sidecar/redisstore"
 	"github.com/sallyport/sallyport/sidecar/seal"
 	"github.com/sallyport/sallyport/sidecar/session"
@@ -61,11 +62,16 @@ func (s *Server) build(p *decree, keys []byte) (*door, error) {
 		Regulation: mfa.DefaultRegulation(), Hasher: s.Hasher,
 	})
 	keeper := session.NewKeeper(ring, s.Random)
+	verified, err := recent.New[standing](recallFor, maxRecalled, s.Clock)
+	if err != nil {
+		return nil, fmt.Errorf("set up what is remembered of verified sign-ins: %w", err)
+	}
 	d := &door{
 		realm: realm, managed: p.managed, epoch: epoch, ring: ring, rules: rules, store: store, source: source, mfa: domain, keeper: keeper, cookies: cookies,
-		answer:  &answerer{rules: rules, pages: renderer, cookies: cookies, log: s.Log},
-		stamp:   func(value string) string { return ring.Name("epoch", value) },
-		metrics: s.metrics, audit: s.audit, clock: s.Clock, log: s.Log, recheck: s.Recheck, latest: s.current.Load,
+		verified: verified,
+		answer:   &answerer{rules: rules, pages: renderer, cookies: cookies, log: s.Log},
+		stamp:    func(value string) string { return ring.Name("epoch", value) },
+		metrics:  s.metrics, audit: s.audit, clock: s.Clock, log: s.Log, recheck: s.Recheck, latest: s.current.Load,
 		outages: s.outages,
 		hygiene: &proxy.Hygiene{
 			OwnCookies: cookies.Names(), SignificantCookies: identity.Cookies(rules.Identity), Reserved: source.Reserved,

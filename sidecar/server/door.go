@@ -14,14 +14,22 @@ import (
 	"github.com/sallyport/sallyport/sidecar/identity"
 	"github.com/sallyport/sallyport/sidecar/mfa"
 	"github.com/sallyport/sallyport/sidecar/proxy"
+	"github.com/sallyport/sallyport/sidecar/recent"
 	"github.com/sallyport/sallyport/sidecar/redisstore"
 	"github.com/sallyport/sallyport/sidecar/seal"
 	"github.com/sallyport/sallyport/sidecar/session"
 	"github.com/sallyport/sallyport/sidecar/web"
 )
 
-// touchEvery is how often a verified sign-in's last use is written down.
-const touchEvery = time.Minute
+const (
+	// touchEvery is how often a verified sign-in's last use is written down.
+	touchEvery = time.Minute
+	// recallFor is how long a verified sign-in counts without the store being asked, and
+	// so how long another sidecar's ending of it may go unnoticed here.
+	recallFor = time.Second
+	// maxRecalled bounds how many verified sign-ins are remembered.
+	maxRecalled = 10_000
+)
 
 // door serves requests under one policy. It never changes; another policy is
 // another door.
@@ -37,22 +45,31 @@ type door struct {
 	source  identity.Source
 	mfa     *mfa.Service
 	keeper  *session.Keeper
-	web     *web.Handler
-	cookies web.Cookies
-	app     *proxy.Proxy
-	answer  *answerer
-	metrics *metrics
-	audit   *audit
-	clock   func() time.Time
-	log     *slog.Logger
-	outages *outages
-	recheck time.Duration
+	// verified are the sign-ins that the store knew for verified a moment ago.
+	verified *recent.Cache[standing]
+	web      *web.Handler
+	cookies  web.Cookies
+	app      *proxy.Proxy
+	answer   *answerer
+	metrics  *metrics
+	audit    *audit
+	clock    func() time.Time
+	log      *slog.Logger
+	outages  *outages
+	recheck  time.Duration
 	// trust is why the store may not be believed, or that it may be.
 	trust atomic.Pointer[trust]
 	// stamp marks the epoch as ours.
 	stamp redisstore.Stamp
 	// latest is the door of the policy in force, by which open streams are judged.
 	latest func() *door
+}
+
+// standing is how a user and one sign-in stand with the second factor. Neither part
+// may be changed: requests share them.
+type standing struct {
+	record *mfa.Record
+	signIn *session.SignIn
 }
 
 // visit is what is known about one request on its way.
@@ -163,23 +180,41 @@ func (d *door) establish(ctx context.Context, v *visit) error {
 	if err := d.trust.Load().reason(); err != nil {
 		return err
 	}
-	snapshot, err := d.mfa.Load(ctx, v.visitor.User, key)
+	if v.own {
+		// What a page shows and changes is what the store says now.
+		d.verified.Forget(v.visitor.User.Key)
+	}
+	now, err := d.verified.Get(ctx, recent.Key{Owner: v.visitor.User.Key, Name: key}, func() recent.Ask[standing] {
+		return func(ctx context.Context) (standing, bool, error) { return d.stands(ctx, v.visitor.User, key) }
+	})
 	if err != nil {
 		return err
 	}
-	v.visitor.Record = snapshot.Record
-	if snapshot.Record == nil || snapshot.SignIn == nil {
-		return nil
-	}
-	signIn, err := d.keeper.Decode(v.visitor.User.Key, key, snapshot.SignIn)
-	switch {
-	case err != nil:
-		// Somebody wrote to the store who has no keys. It verifies nothing.
-		d.audit.write(ctx, eventForged, slog.String("user", v.visitor.User.Key))
-	case signIn.Counts(d.clock(), web.Limits(d.rules), snapshot.Record.Generation, v.visitor.Binding):
-		v.visitor.SignIn = signIn
+	v.visitor.Record = now.record
+	if now.signIn != nil && now.signIn.Counts(d.clock(), web.Limits(d.rules), now.record.Generation, v.visitor.Binding) {
+		v.visitor.SignIn = now.signIn.Clone()
 	}
 	return nil
+}
+
+// stands asks the store. Only a verified sign-in is kept: whoever has just enrolled, or
+// just passed the challenge, is known for it on the very next request.
+func (d *door) stands(ctx context.Context, user mfa.User, key string) (s standing, keep bool, err error) {
+	snapshot, err := d.mfa.Load(ctx, user, key)
+	if err != nil {
+		return standing{}, false, err
+	}
+	s.record = snapshot.Record
+	if s.record == nil || snapshot.SignIn == nil {
+		return s, false, nil
+	}
+	s.signIn, err = d.keeper.Decode(user.Key, key, snapshot.SignIn)
+	if errors.Is(err, session.ErrForged) {
+		// Somebody wrote to the store who has no keys. It verifies nothing.
+		d.audit.write(ctx, eventForged, slog.String("user", user.Key))
+		return s, false, nil
+	}
+	return s, err == nil, err
 }
 
 // serve carries a decision out.
@@ -192,6 +227,7 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request, v *visit) {
 		d.answer.indeterminate(w, r, reason)
 	case v.own && signedIn:
 		d.dropReturn(w, v)
+		defer d.verified.Forget(v.visitor.User.Key)
 		d.web.Serve(w, r, v.visitor)
 	case v.own, v.decision == authz.SignIn:
 		d.answer.signIn(w, r, v.own)
@@ -253,6 +289,7 @@ func (d *door) endVerification(ctx context.Context, v *visit) error {
 	if v.token == "" || v.visitor.User.Key == "" {
 		return nil
 	}
+	defer d.verified.Forget(v.visitor.User.Key)
 	// The app's session may end although the client is gone: so does this.
 	if err := d.mfa.EndSignIn(context.WithoutCancel(ctx), v.visitor.User, d.keeper.Key(v.token)); err != nil {
 		return err
@@ -277,6 +314,7 @@ func (d *door) touch(ctx context.Context, v *visit) {
 // for longer, or bound to the former session cookie, and so asked for a code
 // sooner.
 func (d *door) update(ctx context.Context, v *visit, signIn *session.SignIn) {
+	defer d.verified.Forget(v.visitor.User.Key)
 	key := d.keeper.Key(v.token)
 	value, err := d.keeper.Encode(v.visitor.User.Key, key, *signIn)
 	if err == nil {

@@ -86,6 +86,13 @@ func (s *SignIn) Fresh(now time.Time, within time.Duration) bool {
 	return now.Sub(s.VerifiedAt) < within
 }
 
+// Clone returns a copy that can be changed by itself.
+func (s *SignIn) Clone() *SignIn {
+	c := *s
+	c.Bindings = slices.Clone(s.Bindings)
+	return &c
+}
+
 // Follow adds the binding that the app's sign-in rolled over to.
 func (s *SignIn) Follow(binding string) {
 	s.Bindings = append(s.Bindings, binding)

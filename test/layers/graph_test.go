@@ -32,6 +32,7 @@ const (
 var levels = map[string]int{
 	"api/policy":            -1,
 	"sidecar/identity/wire": -1,
+	"sidecar/recent":        -1,
 
 	"api/v1alpha1": 0,
 
