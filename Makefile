@@ -157,12 +157,19 @@ generate: $(CONTROLLER_GEN) $(APPLY_GEN) ## Write the deep copies and the apply 
 
 ##@ Check
 
-.PHONY: test
-test: setup ## All there is: set-up, lint, vet, verify, every test with the race detector
-	@failed=; for step in lint vet verify unit operator delivery browser; do \
+# Goes through the steps, whichever of them fail, and then says which did.
+STEPS = @failed=; for step in $(1); do \
 	  echo "==> $$step"; $(MAKE) --no-print-directory $$step || failed="$$failed $$step"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "==> FAILED:$$failed"; exit 1; fi
+
+.PHONY: test
+test: setup ## Set-up, lint, vet, verify, every test but the long ones below; 8 minutes
+	$(call STEPS,lint vet verify unit browser)
+
+.PHONY: check
+check: setup ## What CI runs: test, operator, delivery, smoke; 20 minutes
+	$(call STEPS,lint vet verify unit browser operator delivery smoke)
 
 .PHONY: setup
 setup: ## Install what the tests need and this machine lacks
@@ -187,12 +194,12 @@ unit: ## Every test but those that have the machine for themselves, below
 
 # One package at a time: each runs programs of its own, and shares two cores with nobody.
 .PHONY: operator
-operator: ## The tests of the operator as a process, against a real API server
+operator: ## The tests of the operator as a process, against a real API server; 9 minutes
 	@eval "$$(test/setup/install --env)" && \
 	  go test -race -p 1 -timeout 12m $(TESTFLAGS) ./test/operator/...
 
 .PHONY: delivery
-delivery: ## The tests of the chart and the images, with the real Helm, API servers and builds
+delivery: ## The tests of the chart and the images, with the real Helm, API servers and builds; 2 minutes
 	@eval "$$(test/setup/install --env)" && \
 	  go test -race -p 1 -timeout 12m $(TESTFLAGS) ./test/chart/... ./test/cluster/...
 
