@@ -73,9 +73,12 @@ func TestBench(t *testing.T) {
 		return
 	}
 	gathered := b.rounds()
+	others := b.watchOthers()
 	footprint := b.footprint()
 	challenges := b.challenges()
-	b.print(report{machine: b.machine, nginx: b.noNginx, gathered: gathered, footprint: footprint, challenges: challenges})
+	b.print(report{
+		machine: b.machine, nginx: b.noNginx, gathered: gathered, footprint: footprint, challenges: challenges, others: others(),
+	})
 }
 
 // prepare starts everything and takes alice through the pages.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/sallyport/sallyport/test/bench/figures"
 )
@@ -129,6 +130,18 @@ func (b *bench) steal() int64 {
 	ticks, err := figures.Steal(b.file("/proc/stat"))
 	b.must("look at the machine", err)
 	return ticks
+}
+
+// watchOthers begins to watch who else uses the machine. What it returns says how much of
+// a core they used meanwhile.
+func (b *bench) watchOthers() (share func() float64) {
+	b.Helper()
+	before, stolen, begin := b.snapshot(), b.steal(), time.Now()
+	return func() float64 {
+		b.Helper()
+		ticks := figures.Foreign(before, b.snapshot(), os.Getpid()) + b.steal() - stolen
+		return float64(ticks) / ticksPerSecond / time.Since(begin).Seconds()
+	}
 }
 
 // rss is the memory of a program that is in RAM, in MiB, to the page. Where it is several

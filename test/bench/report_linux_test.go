@@ -16,6 +16,8 @@ type report struct {
 	gathered   figures.Gathered[round]
 	footprint  map[string]*footprint
 	challenges challenges
+	// others is the share of a core that they used after the rounds.
+	others float64
 }
 
 // print writes the Markdown that docs/performance.md holds between these two lines.
@@ -49,6 +51,9 @@ func (r report) conditions() string {
 	}
 	if n := r.gathered.Disturbed; n > 0 {
 		say("\n**Not to be published**: rounds that are disturbed all the same: %d of %d. End what else runs on the machine, and run it again.", n, len(r.gathered.Kept))
+	}
+	if r.others > *foreign {
+		say("\n**Not to be published**: while memory, downloads and challenges were measured, other processes used %.0f %% of a core.", 100*r.others)
 	}
 	return out.String()
 }

@@ -3,7 +3,6 @@ package bench_test
 import (
 	"fmt"
 	"math"
-	"os"
 	"time"
 
 	"github.com/sallyport/sallyport/test/bench/figures"
@@ -88,7 +87,7 @@ func (b *bench) rounds() figures.Gathered[round] {
 	contenders, loads := b.contenders(), b.loads()
 	gathered, err := figures.Gather(*rounds, *rounds, func(n int) (round, bool, error) {
 		b.say("round %d", n+1)
-		before, stolen, begin := b.snapshot(), b.steal(), time.Now()
+		others := b.watchOthers()
 		r := make(round)
 		for _, l := range loads {
 			r[l.name] = make(map[string]measurement)
@@ -100,8 +99,7 @@ func (b *bench) rounds() figures.Gathered[round] {
 				r[l.name][contenders[i].name] = m
 			}
 		}
-		ticks := figures.Foreign(before, b.snapshot(), os.Getpid()) + b.steal() - stolen
-		share := float64(ticks) / ticksPerSecond / time.Since(begin).Seconds()
+		share := others()
 		disturbed := share > *foreign
 		if disturbed {
 			b.say("disturbed: others used %.0f %% of a core (more than %.0f %%)", 100*share, 100**foreign)
