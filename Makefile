@@ -223,6 +223,20 @@ scale: setup ## Measure the operator with PODS (100,1000,10000) pods; takes 20 m
 	@eval "$$(test/setup/install --env)" && \
 	  go test -count=1 -timeout 90m -v -run '^TestScale$$' ./test/scale -pods $(PODS)
 
+ROUNDS   ?= 5
+DURATION ?= 10s
+PEOPLE   ?= 200
+PROFILE  ?=
+
+# Nothing else may run on the machine: it measures. It goes on without nginx where that cannot be had.
+.PHONY: bench
+bench: ## Measure what the sidecar costs a request (ROUNDS=5, DURATION=10s, PEOPLE=200, PROFILE=folder): docs/performance.md
+	@[ -e /proc/self/smaps_rollup ] || { echo "bench: it looks at processes in /proc: run it on Linux 4.14 or later" >&2; exit 1; }
+	@test/setup/install --bench || { command -v redis-server >/dev/null || exit 1; echo "==> bench: going on with what there is"; }
+	@$(GO_BUILD) -o bin/bench/ ./cmd/sidecar ./test/bench/app ./test/bench/bare
+	@go test -count=1 -timeout 12h -run '^TestBench$$' ./test/bench -v -programs "$(CURDIR)/bin/bench" -version "$(VERSION)" \
+	    -rounds $(ROUNDS) -duration $(DURATION) -people $(PEOPLE) $(if $(PROFILE),-profile "$(abspath $(PROFILE))")
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (30s)
 	@test/tools/fuzz $(FUZZTIME)
