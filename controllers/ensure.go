@@ -108,9 +108,17 @@ func replace(ctx context.Context, c client.Client, e ensured, desired []byte) (v
 		labels = make(map[string]string)
 	}
 	maps.Copy(labels, wanted.GetLabels())
-	wanted.Object["metadata"] = is.DeepCopy().Object["metadata"]
+	for _, others := range []string{"metadata", "status"} {
+		if value, found := is.DeepCopy().Object[others]; found {
+			wanted.Object[others] = value
+		}
+	}
 	wanted.SetLabels(labels)
-	if err := c.Patch(ctx, wanted, client.MergeFrom(is), client.FieldOwner(mfav1alpha1.FieldManager)); err != nil {
+	patch := client.MergeFrom(is)
+	if difference, err := patch.Data(wanted); err == nil && string(difference) == "{}" {
+		return is.GetResourceVersion(), nil // as it is after a restart, as a rule
+	}
+	if err := c.Patch(ctx, wanted, patch, client.FieldOwner(mfav1alpha1.FieldManager)); err != nil {
 		return "", fmt.Errorf("replace %s: %w", e.key, err)
 	}
 	return wanted.GetResourceVersion(), nil

@@ -6,6 +6,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	admissionregistrationv1ac "k8s.io/client-go/applyconfigurations/admissionregistration/v1"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
 )
@@ -28,6 +29,8 @@ const BackstopName = "sallyport-backstop"
 func Backstop() *admissionregistrationv1ac.ValidatingAdmissionPolicyApplyConfiguration {
 	everywhere := admissionregistrationv1ac.MatchResources().
 		WithMatchPolicy(admissionregistrationv1.Equivalent).
+		WithNamespaceSelector(metav1ac.LabelSelector()).
+		WithObjectSelector(metav1ac.LabelSelector()).
 		WithResourceRules(
 			ruleFor("pods", admissionregistrationv1.Create, admissionregistrationv1.Update),
 			ruleFor("pods/ephemeralcontainers", admissionregistrationv1.Update),

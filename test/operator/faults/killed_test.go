@@ -185,3 +185,32 @@ func TestKilledInTheMiddleOfAChange(t *testing.T) {
 	c.Remove(pod)
 	c.AwaitGone(p)
 }
+
+// TestAStartWritesNoRuleThatIsRight: a thousand policies would else be five thousand
+// requests, at the very moment when everybody waits for the operator.
+func TestAStartWritesNoRuleThatIsRight(t *testing.T) {
+	c := operator.Shared(t)
+	process := c.Operator()
+	p := c.Begin("again")
+	c.AwaitReady(p)
+	process.AwaitPasses(3) // a rule that was changed is confirmed once, seconds later
+	operator.Await(t, "the webhook configuration is confirmed", func(context.Context) error {
+		if rules := c.RulesOf(p); !rules.Complete() || rules.Webhooks[0].Annotations[mfav1alpha1.ConfirmedAnnotation] == "" {
+			return errors.New("it is not yet")
+		}
+		return nil
+	})
+	process.Kill()
+	behind, gate := c.BehindGate()
+	wrote := gate.ShutBefore(func(r *http.Request) bool {
+		// The webhook's address is another for each process here.
+		return r.Method != http.MethodGet && strings.Contains(r.URL.Path, "/validatingadmissionpolic")
+	})
+	behind.Operator().AwaitPasses(2)
+	select {
+	case <-wrote:
+		t.Error("an admission rule was written although it was as it should be")
+	default:
+	}
+	c.Admit(operator.Pod("again", "portal-1"))
+}
