@@ -20,7 +20,7 @@ func FuzzAnswers(f *testing.F) {
 		"HTTP/1.1 304 Not Modified\r\n\r\n",
 		"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: a\r\n\r\nraw",
 		"HTTP/1.1 200 OK\r\n\r\nto the end",
-		"H",
+		"H", "",
 	} {
 		for method := range byte(4) {
 			f.Add(method, uint16(5), false, []byte(answer))

@@ -248,7 +248,7 @@ func TestManyRequestsGetTheirOwnAnswers(t *testing.T) {
 	}
 	all.Wait()
 	c.close()
-	c.dialed.awaitClosed(t)
+	c.dialed.awaitAllClosed(t)
 }
 
 // No goroutine and no connection outlasts the requests.

@@ -52,7 +52,7 @@ func play(t *testing.T, x exchanges, own bool) ([]outcome, []request) {
 		outcomes = append(outcomes, c.do(t, a, number, q))
 	}
 	c.close()
-	c.dialed.awaitClosed(t)
+	c.dialed.awaitAllClosed(t)
 	return outcomes, a.finish()
 }
 
@@ -102,6 +102,10 @@ func TestAnswersAreTheStandardTransports(t *testing.T) {
 		"a header that goes on":             "HTTP/1.1 200 OK\r\nX-A: a\r\n b\r\nContent-Length: 2\r\n\r\nok",
 		"a header with a NUL":               "HTTP/1.1 200 OK\r\nX-A: a\x00b\r\nContent-Length: 2\r\n\r\nok",
 		"something else":                    "SSH-2.0-OpenSSH_9.2\r\n",
+		"64 KiB":                            "HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\nok" + strings.Repeat("x", 65534),
+		"5 MiB in chunks":                   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("10000\r\n"+strings.Repeat("x", 65536)+"\r\n", 80) + "0\r\n\r\n",
+		"a header of 11 MiB":                "HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("x", 11<<20) + "\r\n\r\n",
+		"hints of 11 MiB":                   strings.Repeat("HTTP/1.1 103 Early Hints\r\nX-A: "+strings.Repeat("x", 1<<20)+"\r\n\r\n", 11) + ok,
 		"101 that nobody asked for":         "HTTP/1.1 101 Switching Protocols\r\n\r\n",
 	}
 	// After these, a client waits for more.
@@ -127,11 +131,19 @@ func TestAnswersAreTheStandardTransports(t *testing.T) {
 	}
 }
 
+func TestSlowAnswersAreTheStandardTransports(t *testing.T) {
+	t.Parallel()
+	same(t, exchanges{asks: get(3), app: [][]step{
+		{read, slowly(ok)},
+		{read, slowly("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n")},
+	}})
+}
+
 // withoutBody takes the body off an answer to HEAD.
 func withoutBody(text string) string {
 	at := strings.LastIndex(text, "\r\n\r\nok")
 	if at < 0 {
-		if at = strings.Index(text, "\r\n\r\n2"); at < 0 {
+		if at = max(strings.Index(text, "\r\n\r\n2"), strings.Index(text, "\r\n\r\n1")); at < 0 {
 			return text
 		}
 	}
