@@ -2,8 +2,10 @@ package appconn_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -99,6 +101,10 @@ func TestEarlyAnswersAreTheStandardTransports(t *testing.T) {
 			asks: []ask{stuck, next},
 			app:  [][]step{{readHead, say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno"), untilReturn}},
 		},
+		"and not read it, and stay": {
+			asks: []ask{stuck, next},
+			app:  [][]step{{readHead, say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")}},
+		},
 		"without a body, and not read it": {
 			asks: []ask{stuck, next},
 			app:  [][]step{{readHead, say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n"), untilReturn}},
@@ -187,7 +193,12 @@ func TestAnUnreadAnswerClosesItsConnection(t *testing.T) {
 
 func TestBodyCloseInterruptsARead(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, []step{read, say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"), func(p *peer) { _, _ = p.in.ReadByte(); p.closed = true }})
+	ended := make(chan error, 1)
+	a := newApp(t, []step{read, say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"), func(p *peer) {
+		_, err := p.in.ReadByte()
+		ended <- err
+		p.closed = true
+	}})
 	c := newClient(a, true)
 	var interim hints
 	response, err := c.RoundTrip(c.request(t.Context(), a, 0, ask{method: http.MethodGet}, &interim))
@@ -200,6 +211,9 @@ func TestBodyCloseInterruptsARead(t *testing.T) {
 		failed <- err
 	}()
 	_ = response.Body.Close()
+	if err := <-ended; errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection stayed open")
+	}
 	if err := <-failed; err == nil || err == io.EOF {
 		t.Errorf("the read ended with %v", err)
 	}
