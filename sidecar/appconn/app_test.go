@@ -148,7 +148,8 @@ func (p *peer) line() string {
 
 // readHead reads a request up to its body.
 func readHead(p *peer) {
-	for p.line() != "\r\n" && !p.closed {
+	for line := ""; line != "\r\n" && !p.closed; {
+		line = p.line()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -183,9 +184,7 @@ func (c *client) request(ctx context.Context, a *app, number int, q ask, interim
 		Method: q.method, URL: &url.URL{Scheme: "http", Host: a.url.Host, Path: "/" + strconv.Itoa(number), RawQuery: "a=b"}, Host: "app.test",
 		Header: http.Header{"User-Agent": {"test"}, "Accept": {"*/*"}}, ContentLength: q.length,
 	}).WithContext(ctx)
-	for name, values := range q.header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, q.header)
 	if q.body != nil {
 		r.Body = io.NopCloser(struct{ io.Reader }{q.body()})
 	}

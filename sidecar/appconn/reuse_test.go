@@ -214,10 +214,10 @@ func TestBodyCloseInterruptsARead(t *testing.T) {
 	if err := <-ended; errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the connection stayed open")
 	}
-	if err := <-failed; err == nil || err == io.EOF {
+	if err := <-failed; err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("the read ended with %v", err)
 	}
-	if _, err := response.Body.Read(make([]byte, 9)); err == nil || err == io.EOF {
+	if _, err := response.Body.Read(make([]byte, 9)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("a read after it ended with %v", err)
 	}
 }
