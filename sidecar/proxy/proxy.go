@@ -4,8 +4,9 @@
 // It also says who asks (a browser that navigates, or something else), where a
 // browser may be sent back to, and how a refusal is worded for programs.
 //
-// It imports api/policy (what a canonical path is) and sidecar/identity/wire (the
-// one reading of cookies and forwarding headers), and nothing else of ours. It
+// It imports api/policy (what a canonical path is), sidecar/identity/wire (the one
+// reading of cookies and forwarding headers) and sidecar/appconn (the connections to
+// the app), and nothing else of ours. It
 // must never decide whether a request may pass, and never read a body.
 package proxy
 
@@ -20,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sallyport/sallyport/sidecar/appconn"
 	"github.com/sallyport/sallyport/sidecar/identity/wire"
 )
 
@@ -91,7 +93,7 @@ type Proxy struct {
 	app        *url.URL
 	own        func(wire.Pair) bool
 	onError    func(w http.ResponseWriter, r *http.Request, err error)
-	http1      *http.Transport
+	http1      *appconn.Transport
 	http2      *http.Transport
 	buffers    *bufferPool
 	reverseLog *log.Logger
@@ -101,7 +103,7 @@ type Proxy struct {
 func New(c Config) *Proxy {
 	p := &Proxy{
 		app: c.App, own: wire.Named(c.OwnCookies), onError: c.ErrorHandler,
-		http1: newTransport(), http2: newCleartextHTTP2Transport(), buffers: newBufferPool(),
+		http1: appconn.New(c.App, newTransport()), http2: newCleartextHTTP2Transport(), buffers: newBufferPool(),
 		reverseLog: log.New(reverseLog{c.Log}, "", 0),
 	}
 	if p.onError == nil {
@@ -124,27 +126,34 @@ func (p *Proxy) Forward(w http.ResponseWriter, r *http.Request, f Forwarding) {
 		r, done = fullDuplex(w, r)
 		defer done()
 	}
+	x := &forward{Forwarding: f, proxy: p, in: r}
 	(&httputil.ReverseProxy{
 		// Rewrite and not Director: with Director, a client's Connection header can
 		// take away the headers that are set here.
-		Rewrite:        func(pr *httputil.ProxyRequest) { p.rewrite(pr, f) },
-		ModifyResponse: func(response *http.Response) error { return p.modify(response, f) },
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			p.fail(w, r, err)
-		},
-		Transport:     informational{next: p.transport(r), drop: func(h http.Header) { p.dropCookies(h, f) }},
-		FlushInterval: -1, // what the app has written is for the client to see
-		BufferPool:    p.buffers,
-		ErrorLog:      p.reverseLog,
+		Rewrite:        x.rewrite,
+		ModifyResponse: x.modify,
+		ErrorHandler:   x.fail,
+		Transport:      x,
+		FlushInterval:  -1, // what the app has written is for the client to see
+		BufferPool:     p.buffers,
+		ErrorLog:       p.reverseLog,
 	}).ServeHTTP(w, r)
+}
+
+// forward is one request on its way to the app.
+type forward struct {
+	Forwarding
+
+	proxy *Proxy
+	in    *http.Request
 }
 
 // rewrite makes the request to the app. The reverse proxy has removed hop-by-hop
 // and forwarding headers from it, and re-encoded a query that Go cannot parse: what
 // was meant by that query is for the app to say, so it goes as it came.
-func (p *Proxy) rewrite(pr *httputil.ProxyRequest, f Forwarding) {
-	in, out := pr.In, pr.Out
-	out.URL.Scheme, out.URL.Host = p.app.Scheme, p.app.Host
+func (f *forward) rewrite(pr *httputil.ProxyRequest) {
+	in, out, app := pr.In, pr.Out, f.proxy.app
+	out.URL.Scheme, out.URL.Host = app.Scheme, app.Host
 	out.URL.RawQuery, out.URL.ForceQuery = in.URL.RawQuery, in.URL.ForceQuery
 	if raw := rawPath(in); raw != out.URL.EscapedPath() && strings.HasPrefix(raw, "/") && !strings.HasPrefix(raw, "//") {
 		// Bytes such as "|" may not stand in a path, yet browsers send them; Go
@@ -152,7 +161,7 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest, f Forwarding) {
 		out.URL.Opaque = raw
 	}
 	wire.Forwarded(out.Header, in)
-	wire.SetCookieLine(out.Header, wire.Without(wire.CookieLine(out.Header), p.own))
+	wire.SetCookieLine(out.Header, wire.Without(wire.CookieLine(out.Header), f.proxy.own))
 	if f.Exempt {
 		dropOverrides(out.Header)
 	}
@@ -178,11 +187,11 @@ func dropOverrides(h http.Header) {
 var errSwitched = errors.New("the app switched protocols without being asked to")
 
 // modify cleans the app's answer before anyone else sees it.
-func (p *Proxy) modify(response *http.Response, f Forwarding) error {
+func (f *forward) modify(response *http.Response) error {
 	if response.StatusCode == http.StatusSwitchingProtocols && response.Request.Header.Get("Upgrade") == "" {
 		return errSwitched
 	}
-	p.dropCookies(response.Header, f)
+	f.proxy.dropCookies(response.Header, f.Forwarding)
 	if f.OnResponse == nil {
 		return nil
 	}
@@ -214,13 +223,13 @@ func (p *Proxy) dropCookies(h http.Header, f Forwarding) {
 // fail answers for an app that did not. For a request whose context has ended
 // there is nobody to tell and nothing to log; the status is for the case that the
 // client is still there and only the request was cut.
-func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil {
+func (f *forward) fail(w http.ResponseWriter, _ *http.Request, err error) {
+	if f.in.Context().Err() != nil {
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
-	p.onError(w, r, err)
+	f.proxy.onError(w, f.in, err)
 }
 
 func badGateway(w http.ResponseWriter, r *http.Request, _ error) {

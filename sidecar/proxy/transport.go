@@ -4,11 +4,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sallyport/sallyport/sidecar/appconn"
 )
 
 const (
@@ -51,33 +51,20 @@ func baseTransport() *http.Transport {
 	}
 }
 
-// transport chooses HTTP/1.1, which every app speaks, but for gRPC.
-func (p *Proxy) transport(r *http.Request) http.RoundTripper {
-	if r.ProtoMajor == 2 && p.app.Scheme == "http" && isGRPC(r.Header.Get("Content-Type")) {
-		return p.http2
+// RoundTrip sends a request to the app: by HTTP/1.1, which every app speaks, but for
+// gRPC. 1xx answers lose the cookies that the final answer may not set either.
+func (f *forward) RoundTrip(r *http.Request) (*http.Response, error) {
+	interim := func(h http.Header) { f.proxy.dropCookies(h, f.Forwarding) }
+	if f.in.ProtoMajor == 2 && f.proxy.app.Scheme == "http" && isGRPC(f.in.Header.Get("Content-Type")) {
+		return f.proxy.http2.RoundTrip(appconn.WithInterim(r, interim))
 	}
-	return p.http1
+	return f.proxy.http1.Send(r, interim)
 }
 
 // isGRPC tells gRPC from gRPC-Web, which is made for HTTP/1.1.
 func isGRPC(contentType string) bool {
 	rest, ok := strings.CutPrefix(strings.ToLower(contentType), "application/grpc")
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
-}
-
-// informational lets 1xx answers through without the cookies that the final answer
-// may not set either.
-type informational struct {
-	next http.RoundTripper
-	drop func(http.Header)
-}
-
-func (t informational) RoundTrip(r *http.Request) (*http.Response, error) {
-	trace := &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
-		t.drop(http.Header(h))
-		return nil
-	}}
-	return t.next.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
 }
 
 // bufferPool lends the buffers that bodies are copied through.

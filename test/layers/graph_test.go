@@ -41,6 +41,7 @@ var levels = map[string]int{
 	"api/applyconfiguration/api/policy":   1,
 	"api/applyconfiguration/api/v1alpha1": 2,
 
+	"sidecar/appconn":  0,
 	"sidecar/identity": 0,
 	"sidecar/probe":    0,
 	"sidecar/redirect": 0,
