@@ -166,7 +166,7 @@ func TestManyAtOnceWithOneCode(t *testing.T) {
 		{"code", alice.code},
 		{"recovery_code", func() string { return alice.codes[5] }},
 	} {
-		const many = 50
+		const many = 200
 		browsers := make([]*person, many)
 		forms := make([]form, many)
 		for i := range browsers {

@@ -93,6 +93,7 @@ func (p *tap) requests() ([]strictRequest, error) {
 				break
 			}
 			if err != nil {
+				kept.Reset()
 				return nil, err
 			}
 			kept.Next(kept.Len() - left.Len() - r.Buffered())
