@@ -182,6 +182,9 @@ func (p *Proxy) modify(response *http.Response, f Forwarding) error {
 	if response.StatusCode == http.StatusSwitchingProtocols && response.Request.Header.Get("Upgrade") == "" {
 		return errSwitched
 	}
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		p.lighten(response)
+	}
 	p.dropCookies(response.Header, f)
 	if f.OnResponse == nil {
 		return nil
