@@ -216,6 +216,12 @@ scale: setup ## Measure the operator with PODS (100,1000,10000) pods; takes 20 m
 	@eval "$$(test/setup/install --env)" && \
 	  go test -count=1 -timeout 90m -v -run '^TestScale$$' ./test/scale -pods $(PODS)
 
+BODY ?= 5120
+
+.PHONY: transfer
+transfer: ## Send BODY (5120) MiB up and down through the sidecar, in flat memory
+	@go test -count=1 -timeout 10m -v -run '^TestBodiesOfAnySizeTakeNoMemory$$' ./sidecar/server -body $(BODY)
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (30s)
 	@test/tools/fuzz $(FUZZTIME)

@@ -2,10 +2,12 @@ package server_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -194,7 +196,7 @@ func converse(t *testing.T, base, text string) []int {
 	var statuses []int
 	for answers := bufio.NewReader(conn); ; {
 		if _, err := answers.Peek(1); err != nil {
-			if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("after %d neither an answer nor an end", statuses)
 			}
 			return statuses

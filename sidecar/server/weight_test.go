@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"runtime"
 	"strconv"
 	"strings"
@@ -17,8 +16,8 @@ import (
 	"github.com/sallyport/sallyport/test/stack"
 )
 
-// What large bodies, idle connections and slow clients cost. The tests that measure
-// memory are not parallel: nothing else may run in the process.
+// What large bodies and idle connections cost. The tests are not parallel: they
+// measure memory, and nothing else may run in the process.
 
 var bodyMiB = flag.Int64("body", 256, "how many MiB go up and down in TestBodiesOfAnySizeTakeNoMemory")
 
@@ -86,7 +85,7 @@ func TestBodiesOfAnySizeTakeNoMemory(t *testing.T) {
 		if way == "/up" && text.String() != strconv.FormatInt(size, 10) || way == "/down" && n != size || err != nil {
 			t.Errorf("%s of %d bytes: %d came back, %.20s, %v", way, size, n, text.String(), err)
 		}
-		grown := int64(body.peak) - int64(before) //nolint:gosec // far from 2⁶³
+		grown := int64(body.peak) - int64(before)
 		t.Logf("%s: %d MiB in %s; at most %d KiB more in use", way, *bodyMiB, time.Since(begun), grown>>10)
 		if body.peak == 0 || grown > 16<<20 {
 			t.Errorf("%s: %d KiB more are in use", way, grown>>10)
@@ -162,81 +161,11 @@ func TestIdleWebSocketsAreLight(t *testing.T) {
 		for _, conn := range conns {
 			_ = conn.Close()
 		}
-		return (int64(after) - int64(before)) / sockets //nolint:gosec // far from 2⁶³
+		return (int64(after) - int64(before)) / sockets
 	}
 	alone, through := cost(w.AppURL), cost(w.URL())
 	t.Logf("%d bytes for each through the door, %d without it", through, alone)
 	if got := through - alone; got > most || got <= 0 {
 		t.Errorf("an idle WebSocket costs %d KiB, at most %d are wanted", got>>10, most>>10)
-	}
-}
-
-// Clients that send their headers byte by byte are cut, and hold nobody up.
-func TestSlowClients(t *testing.T) {
-	t.Parallel()
-	const slow = 200
-	w := startOffice(t, stack.Options{})
-	alice := w.enrolled("alice")
-	at, err := url.Parse(w.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, fields := alice.Get(prefix).Form("/recovery-codes")
-	form := fields.Encode()
-	begins := map[string]string{
-		"headers": "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ",
-		"a form of the sidecar's": "POST " + prefix + "/recovery-codes HTTP/1.1\r\nHost: a\r\n" + alice.credentials() +
-			"\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: " + strconv.Itoa(4<<10) + "\r\n\r\n" + form + "&x=",
-	}
-	for what, begin := range begins {
-		t.Run(what, func(t *testing.T) {
-			t.Parallel()
-			cut := make(chan time.Duration, slow)
-			for range slow {
-				conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", at.Host)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = conn.Close() })
-				begun := time.Now()
-				_, _ = io.WriteString(conn, begin)
-				go func() {
-					_, _ = io.Copy(io.Discard, conn)
-					cut <- time.Since(begun)
-				}()
-				go func() {
-					for t.Context().Err() == nil {
-						if _, err := io.WriteString(conn, "x"); err != nil {
-							return
-						}
-						select {
-						case <-t.Context().Done():
-						case <-time.After(250 * time.Millisecond): // the attack is to be slow
-						}
-					}
-				}()
-			}
-			served, longest := 0, time.Duration(0)
-			for left := slow; left > 0; {
-				begun := time.Now()
-				wantStatus(t, alice.For(t).Get("/my"), http.StatusOK)
-				served, longest = served+1, max(longest, time.Since(begun))
-				select {
-				case after := <-cut:
-					left--
-					if after > 15*time.Second {
-						t.Errorf("one was cut after %s", after)
-					}
-				case <-time.After(20 * time.Millisecond):
-					if time.Since(begun) > 30*time.Second {
-						t.Fatalf("%d are never cut", left)
-					}
-				}
-			}
-			t.Logf("meanwhile %d others were served, each within %s", served, longest)
-			if longest > 3*time.Second {
-				t.Errorf("somebody else waited %s", longest)
-			}
-		})
 	}
 }
