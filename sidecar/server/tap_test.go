@@ -62,7 +62,7 @@ func (p *tap) join(in net.Conn, app string) {
 		_, _ = io.Copy(in, out)
 		_ = in.Close()
 	}()
-	_, _ = io.Copy(io.MultiWriter(out, tapped{p, kept}), in)
+	_, _ = io.Copy(io.MultiWriter(tapped{p, kept}, out), in)
 }
 
 // tapped keeps bytes before the app can have answered them.
