@@ -141,12 +141,14 @@ func FuzzReturnTo(f *testing.F) {
 	})
 }
 
+var scheme = regexp.MustCompile("^[A-Za-z][A-Za-z0-9+.-]*:")
+
 // browserOrigin follows the URL standard of WHATWG for a reference on an https page:
 // it returns the foreign origin that the reference leads to, "" for none.
 func browserOrigin(reference string) string {
 	reference = strings.TrimFunc(reference, func(c rune) bool { return c <= ' ' })
 	reference = strings.NewReplacer("\t", "", "\n", "", "\r", "").Replace(reference)
-	if scheme := regexp.MustCompile("^[A-Za-z][A-Za-z0-9+.-]*:").FindString(reference); scheme != "" {
+	if scheme.MatchString(reference) {
 		return reference
 	}
 	// In a special scheme a backslash is a slash, and two of either begin a host.
