@@ -18,7 +18,7 @@ import (
 // up meanwhile.
 func TestSlowClients(t *testing.T) {
 	t.Parallel()
-	const slow = 150
+	const slow = 50
 	w := startOffice(t, stack.Options{})
 	alice := w.enrolled("alice")
 	late := alice.again()

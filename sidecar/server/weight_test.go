@@ -131,7 +131,7 @@ func idleWebSocket(t *testing.T, origin, cookies string) net.Conn {
 // The door's share of a thousand idle WebSockets: what they cost through it, less
 // what they cost the client and the app alone.
 func TestIdleWebSocketsAreLight(t *testing.T) {
-	const sockets, most = 1000, 50 << 10
+	const sockets, most = 1000, 72 << 10 // 38 KiB, and 56 with the race detector
 	w := startOffice(t, stack.Options{Recheck: time.Hour})
 	w.office.behave(func(rw http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/ws" {
