@@ -237,6 +237,12 @@ bench: ## Measure what the sidecar costs a request (ROUNDS=5, DURATION=10s, PEOP
 	@go test -count=1 -timeout 12h -run '^TestBench$$' ./test/bench -v -programs "$(CURDIR)/bin/bench" -version "$(VERSION)" \
 	    -rounds $(ROUNDS) -duration $(DURATION) -people $(PEOPLE) $(if $(PROFILE),-profile "$(abspath $(PROFILE))")
 
+BODY ?= 5120
+
+.PHONY: transfer
+transfer: ## Send BODY (5120) MiB up and down through the sidecar, in flat memory
+	@go test -count=1 -timeout 10m -v -run '^TestBodiesOfAnySizeTakeNoMemory$$' ./sidecar/server -body $(BODY)
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (30s)
 	@test/tools/fuzz $(FUZZTIME)

@@ -78,12 +78,14 @@ func NormaliseRecoveryCode(typed string) (string, bool) {
 		return "", false
 	}
 	code := strings.Map(func(r rune) rune {
-		switch r {
-		case ' ', '\t', '-', '‐', '‑', '–', '—':
+		switch {
+		case strings.ContainsRune(" \t-‐‑–—", r):
 			return -1
+		case 'a' <= r && r <= 'z': // and no other: "ſ" has a capital too, which is "S"
+			return r - 'a' + 'A'
 		}
 		return r
-	}, strings.ToUpper(typed))
+	}, typed)
 	if len(code) != recoverySymbols {
 		return "", false
 	}

@@ -43,11 +43,13 @@ func (h *Hygiene) cleanCookies(r *http.Request) *Refusal {
 	if strings.ContainsFunc(line, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 		return ambiguousCookie()
 	}
-	significant := newNames(h.SignificantCookies)
-	if !h.ownSpelling(line) || !significant.unambiguous(line) {
+	// What is judged is what goes on: one of the sidecar's own cookies may close a
+	// quote that is open without it.
+	rest := wire.Without(line, wire.Named(h.OwnCookies))
+	if !h.ownSpelling(line) || !newNames(h.SignificantCookies).unambiguous(rest) {
 		return ambiguousCookie()
 	}
-	wire.SetCookieLine(r.Header, wire.Without(line, wire.Named(h.OwnCookies)))
+	wire.SetCookieLine(r.Header, rest)
 	return nil
 }
 

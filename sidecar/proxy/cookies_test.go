@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -59,6 +60,10 @@ func TestCleanRefusesCookiesWithTwoReadings(t *testing.T) {
 		"behind an escaped quote":                     `x="1\"; session=a; y="2"`,
 		"behind a backslash that escapes nothing":     `x="1\"; session=a`,
 		"in another spelling inside another":          `x=1, "SESSION"=b`,
+		"a quote that our own closes":                 `x="1; __Host-own=t"; session=a`,
+		"behind a no-break space":                     "\xa0session=a",
+		"before a next line":                          "session\x85=a",
+		"a part of an array of PHP":                   `session[]=a`,
 		"our own in another case":                     `__host-own=a`,
 		"our own in quotes":                           `"__Host-own"=a`,
 		"our own with a blank":                        `__Host-own =a`,
@@ -154,6 +159,7 @@ func FuzzCleanCookies(f *testing.F) {
 	for _, line := range []string{
 		"session=a; __Host-own=t; x=1", `x="1; session=a"; session=b`, "session=a; session=b", `x=1, session=b`,
 		`"session"=a`, "%73ession=a;=session=b", `a="\"; session=1`, "my.sid=1; my_sid=2", "\xff;;;=",
+		`x="1; __Host-own=t"; session=a`, `__Host-own="; session=a; x="1`, "\xa0session=a", "session[]=a",
 	} {
 		f.Add(line, "x=1")
 	}
@@ -186,9 +192,68 @@ func FuzzCleanCookies(f *testing.F) {
 				t.Fatalf("net/http finds %s %d times in %q, not %d", name, got, line, seen[name])
 			}
 		}
+		// A strict reading of RFC 6265 and one that honours quotes find the same.
+		for name := range seen {
+			want := wire.Values(line, name)
+			if got := strictValues(line, name); !slices.Equal(got, want) {
+				t.Fatalf("RFC 6265 finds %q of %s in %q, not %q", got, name, line, want)
+			}
+			for _, escapes := range []bool{false, true} {
+				if got := quotingValues(line, name, escapes); !slices.Equal(got, want) {
+					t.Fatalf("a server that reads quotes finds %q of %s in %q, not %q", got, name, line, want)
+				}
+			}
+		}
 		before := line
 		if refusal := hygiene().Clean(r); refusal != nil || wire.CookieLine(r.Header) != before {
 			t.Fatalf("%q did not stay as it was: %+v", before, refusal)
 		}
 	})
+}
+
+// strictPair is a cookie-pair of RFC 6265, section 4.1.1.
+var strictPair = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+=(\"[!#-+--:<-[\\]-~]*\"|[!#-+--:<-[\\]-~]*)$")
+
+// strictValues finds what the grammar finds, and ignores what is not of it.
+func strictValues(line, name string) []string {
+	var values []string
+	for piece := range strings.SplitSeq(line, ";") {
+		piece = strings.Trim(piece, " \t")
+		if key, value, _ := strings.Cut(piece, "="); key == name && strictPair.MatchString(piece) {
+			values = append(values, value)
+		}
+	}
+	return values
+}
+
+// quotingValues reads as RFC 2109 did: a value that begins with a quote reaches to
+// the next one, across semicolons, and a backslash may escape.
+func quotingValues(line, name string, escapes bool) []string {
+	var values []string
+	for line != "" {
+		end := strings.IndexByte(line, ';')
+		key, value, ok := strings.Cut(line, "=")
+		if ok && (end < 0 || len(key) < end) && strings.HasPrefix(strings.TrimLeft(value, " \t"), `"`) {
+			start := len(line) - len(strings.TrimLeft(value, " \t")) + 1
+			for end = start; end < len(line) && line[end] != '"'; end++ {
+				if escapes && line[end] == '\\' {
+					end++
+				}
+			}
+			end = min(end, len(line))
+			if rest := strings.IndexByte(line[end:], ';'); rest >= 0 {
+				end += rest
+			} else {
+				end = len(line)
+			}
+		}
+		if end < 0 {
+			end = len(line)
+		}
+		if key, value, ok := strings.Cut(strings.Trim(line[:end], " \t"), "="); ok && key == name {
+			values = append(values, value)
+		}
+		line = strings.TrimPrefix(line[end:], ";")
+	}
+	return values
 }

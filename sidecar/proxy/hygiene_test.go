@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -234,3 +235,47 @@ func TestCleanTreatsMethodsAlike(t *testing.T) {
 		}
 	}
 }
+
+// As CGI and its heirs hand a request on, no reserved header is left, and none that
+// decides anything comes from two headers.
+func FuzzCleanHeaders(f *testing.F) {
+	for _, name := range []string{
+		"X-Auth-User", "x_auth_user", "X.Auth.User", "X-Sallyport-Verified", "X_sallyport-", "Cookie", "COOKIE", "Content_Length",
+		"X-Forwarded_For", "Transfer~Encoding", "Upgrade", "Http2-Settings", "Connection", "Te", "Trailer", "X-Rewrite-URL",
+	} {
+		f.Add(name, "x", strings.ReplaceAll(name, "-", "_"), "trailers")
+		f.Add("Connection", name, name, "upgrade")
+	}
+	f.Fuzz(func(t *testing.T, one, first, other, second string) {
+		raw := "GET / HTTP/1.1\r\nHost: a\r\n" + one + ": " + first + "\r\n" + other + ": " + second + "\r\n\r\n"
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(raw)))
+		if err != nil || hygiene().Clean(r) != nil {
+			return
+		}
+		variables := map[string][]string{}
+		for name := range r.Header {
+			variable := strings.Map(func(c rune) rune {
+				if c < '0' || c > '9' && c < 'A' || c > 'Z' {
+					return '_'
+				}
+				return c
+			}, strings.ToUpper(name))
+			variables[variable] = append(variables[variable], name)
+		}
+		for variable, names := range variables {
+			switch {
+			case variable == "X_AUTH_USER", variable == "X_PROXY_USER", strings.HasPrefix(variable, "X_SALLYPORT_"):
+				t.Fatalf("%q left %q", raw, names)
+			case len(names) > 1 && slices.Contains(decisive, variable), strings.HasPrefix(variable, "X_FORWARDED_") && len(names) > 1:
+				t.Fatalf("%q left %q, which are one to CGI", raw, names)
+			}
+		}
+		if len(r.Header["Connection"]) > 1 || r.Header.Get("Connection") != "" && r.Header.Get("Connection") != "Upgrade" ||
+			r.Header.Get("Upgrade") != "" && !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+			t.Fatalf("%q left %v", raw, r.Header)
+		}
+	})
+}
+
+// decisive are headers, as CGI names them, by which an app decides.
+var decisive = []string{"COOKIE", "AUTHORIZATION", "HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "TRANSFER_ENCODING", "UPGRADE", "X_REWRITE_URL"}

@@ -191,6 +191,9 @@ func (f *forward) modify(response *http.Response) error {
 	if response.StatusCode == http.StatusSwitchingProtocols && response.Request.Header.Get("Upgrade") == "" {
 		return errSwitched
 	}
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		f.proxy.lighten(response)
+	}
 	f.proxy.dropCookies(response.Header, f.Forwarding)
 	if f.OnResponse == nil {
 		return nil

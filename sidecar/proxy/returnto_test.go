@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -117,6 +118,12 @@ func FuzzReturnTo(f *testing.F) {
 				t.Fatalf("%q became %q", raw, got)
 			}
 		}
+		// What a browser makes of it, as it is and decoded once.
+		for _, target := range []string{got, decoded} {
+			if origin := browserOrigin(target); origin != "" {
+				t.Fatalf("%q became %q, which a browser takes to %q", raw, got, origin)
+			}
+		}
 		u, err := url.Parse(got)
 		if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" {
 			t.Fatalf("%q became %q", raw, got)
@@ -132,6 +139,23 @@ func FuzzReturnTo(f *testing.F) {
 			t.Fatalf("a Referer of %q became %q", raw, back)
 		}
 	})
+}
+
+var scheme = regexp.MustCompile("^[A-Za-z][A-Za-z0-9+.-]*:")
+
+// browserOrigin follows the URL standard of WHATWG for a reference on an https page:
+// it returns the foreign origin that the reference leads to, "" for none.
+func browserOrigin(reference string) string {
+	reference = strings.TrimFunc(reference, func(c rune) bool { return c <= ' ' })
+	reference = strings.NewReplacer("\t", "", "\n", "", "\r", "").Replace(reference)
+	if scheme.MatchString(reference) {
+		return reference
+	}
+	// In a special scheme a backslash is a slash, and two of either begin a host.
+	if slashes := strings.ReplaceAll(reference, `\`, "/"); strings.HasPrefix(slashes, "//") {
+		return slashes
+	}
+	return ""
 }
 
 // Location headers are made of what ReturnTo returns: net/http must not make

@@ -153,9 +153,9 @@ func TestStrangersLockNobodyOut(t *testing.T) {
 	wantLocation(t, alice.again().try("code", alice.code()), "/")
 }
 
-// One code, sent at once from many browsers to two sidecars on one Redis.
+// One code, sent at once from many browsers to two sidecars on one Redis. Not
+// parallel: it keeps the machine so busy that the app would answer others late.
 func TestManyAtOnceWithOneCode(t *testing.T) {
-	t.Parallel()
 	redis := redistest.Server(t)
 	w := startOffice(t, stack.Options{Sidecars: 2, RedisURL: "redis://" + redis.Addr})
 	alice := w.enrolled("alice")
@@ -166,7 +166,7 @@ func TestManyAtOnceWithOneCode(t *testing.T) {
 		{"code", alice.code},
 		{"recovery_code", func() string { return alice.codes[5] }},
 	} {
-		const many = 50
+		const many = 200
 		browsers := make([]*person, many)
 		forms := make([]form, many)
 		for i := range browsers {

@@ -163,7 +163,11 @@ func TestConnectionHeaderTakesNothingAway(t *testing.T) {
 	w := startOffice(t, stack.Options{})
 	alice := w.enrolled("alice")
 	for _, value := range []string{
-		"Cookie", "close, Cookie", "X-Sallyport-Verified", "x-sallyport-verified", "Authorization", "keep-alive, X-Forwarded-For",
+		"Cookie", "cookie", "close, Cookie", "Cookie, close", "keep-alive\r\nConnection: Cookie", "X-Sallyport-Verified",
+		"x-sallyport-verified", "X-Sallyport-Method", "X-Sallyport-Verified-At", "X_Sallyport_Verified", "Authorization",
+		"keep-alive, X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Real-Ip", "Forwarded",
+		"Host", "Content-Length", "Transfer-Encoding", "Content-Type", "Set-Cookie", "Origin", "Sec-Fetch-Site", "Trailer",
+		"Upgrade, Sec-WebSocket-Key", "Vary", "Cache-Control", "X-Requested-With", "proxy-connection", "close;Cookie", "\"close\"",
 	} {
 		w.office.requests()
 		answer := send(t, w.URL(), "GET", "/my", alice.credentials(), "Connection: "+value)

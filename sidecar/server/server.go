@@ -211,6 +211,7 @@ func (s *Server) front() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
+		hurry(w, r)
 		if d := s.current.Load(); d != nil {
 			d.ServeHTTP(w, withRequestInfo(r, s.Random))
 			return

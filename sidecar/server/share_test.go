@@ -173,6 +173,14 @@ func TestCookiesOfProduction(t *testing.T) {
 	}
 	wantStatus(t, visit(p.Request(http.MethodGet, "/my", nil)), http.StatusOK)
 
+	// Two cookies of the name are none: a sibling domain may have set one of them.
+	token := "__Host-sallyport=" + jar["__Host-sallyport"]
+	for _, line := range []string{token + "; " + token, token + "; __Host-sallyport=x", "__Host-sallyport=; " + token} {
+		twice := p.Request(http.MethodGet, "/my", nil)
+		twice.Header.Set("Cookie", "session="+jar["session"]+"; "+line)
+		wantStatus(t, p.Do(twice), http.StatusSeeOther)
+	}
+
 	// The names of development mean nothing here.
 	plain := p.Request(http.MethodGet, "/my", nil)
 	plain.Header.Set("Cookie", "session="+jar["session"]+"; sallyport="+jar["__Host-sallyport"])

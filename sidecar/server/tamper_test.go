@@ -4,13 +4,9 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
-	"io"
 	"maps"
-	"net"
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -225,38 +221,4 @@ func TestEnrolmentsSwappedInRedis(t *testing.T) {
 	wantStatus(t, p.Submit(challenge, "/challenge", map[string]string{"recovery_code": mallory.codes[0]}),
 		http.StatusUnprocessableEntity)
 	p.wantPasses(false, "with the seed of another user")
-}
-
-// Whoever hangs up right after sending a code has used up the attempt.
-func TestHangingUpDoesNotSaveTheAttempt(t *testing.T) {
-	t.Parallel()
-	w := startOffice(t, stack.Options{})
-	p := w.enrolled("alice").again()
-	_, fields := p.Visit("/my").Form("/challenge")
-	fields.Set("code", p.wrongCode())
-	body := fields.Encode()
-	at, err := url.Parse(w.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cookies := "session=" + p.Cookie("session") + "; sallyport=" + p.Cookie("sallyport")
-	for i := range 5 {
-		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", at.Host)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = io.WriteString(conn, strings.Join([]string{
-			"POST " + prefix + "/challenge HTTP/1.1", "Host: " + at.Host, "Cookie: " + cookies,
-			"Content-Type: application/x-www-form-urlencoded", "Content-Length: " + strconv.Itoa(len(body)), "", body,
-		}, "\r\n"))
-		_ = conn.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.Eventually("the attempt is counted", func() bool {
-			return w.Sidecars[0].Metric(t, `sallyport_verifications_total{factor="totp",result="wrong"}`) == float64(i+1)
-		})
-	}
-	wantStatus(t, p.Submit(p.Get(prefix+"/challenge"), "/challenge", map[string]string{"code": p.code()}),
-		http.StatusTooManyRequests)
 }

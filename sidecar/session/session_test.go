@@ -1,7 +1,9 @@
 package session_test
 
 import (
+	"bytes"
 	"crypto/rand"
+	"encoding/base64"
 	"strings"
 	"testing"
 	"time"
@@ -159,4 +161,41 @@ func TestTokens(t *testing.T) {
 	if keeper.FormToken(token, "enable") == keeper.FormToken(token, "disable") {
 		t.Error("form tokens of two actions are the same")
 	}
+}
+
+// A record is read only for the user and the token that it was written for, and says
+// then what was written: whatever else is in the store.
+func FuzzDecode(f *testing.F) {
+	key := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))
+	// Fixed keys: the processes of one fuzzing run must agree on them.
+	ring, err := seal.Parse([]byte(`{"index":"`+key+`","keys":[{"id":1,"status":"primary","created":"2026-01-02T03:04:05Z","key":"`+
+		base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{8}, 32))+`"}]}`), "acme/portal")
+	if err != nil {
+		f.Fatal(err)
+	}
+	keeper := session.NewKeeper(ring, rand.Reader)
+	want := session.SignIn{Generation: "g1", Method: session.MethodTOTP, VerifiedAt: noon, LastSeen: noon, Bindings: []string{"b1"}}
+	good, err := keeper.Encode("alice", "key", want)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("alice", "key", good)
+	f.Add("alicek", "ey", good)
+	f.Add("bob", "key", good)
+	f.Add("alice", "key", bytes.Replace(good, []byte("totp"), []byte("recovery"), 1))
+	f.Add("alice", "key", append([]byte(`{"p":{},`), good[1:]...))
+	f.Add("alice", "key", bytes.Replace(good, []byte(`{"k":1`), []byte(`{"k":1,"K":2`), 1))
+	f.Add("alice", "key", []byte(`{"k":1,"a":"","p":{"g":"g1"}}`))
+	f.Fuzz(func(t *testing.T, user, name string, value []byte) {
+		got, err := keeper.Decode(user, name, value)
+		if err != nil {
+			if got != nil || user == "alice" && name == "key" && bytes.Equal(value, good) {
+				t.Fatalf("Decode() = %+v, %v", got, err)
+			}
+			return
+		}
+		if user != "alice" || name != "key" || !cmp.Equal(*got, want) {
+			t.Fatalf("%q was read for %q and %q as %+v", value, user, name, got)
+		}
+	})
 }

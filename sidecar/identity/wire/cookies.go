@@ -73,11 +73,17 @@ func (p Pair) Folded() string {
 
 // Fold returns what lenient servers make of a cookie's name: blanks and quotes
 // around it go, an escape is decoded, and space, "." and "[" become "_" as in
-// PHP. Case goes too. Two names with the same fold may be one cookie to an app.
+// PHP, to which "a[b]" is a part of "a". Case goes too. So do bytes beyond ASCII
+// around it: Python and JavaScript take some for blanks, and which depends on
+// whether they read Latin-1 or UTF-8. Two names with the same fold may be one cookie
+// to an app.
 func Fold(name string) string {
-	name = strings.Trim(name, blank+`"'`)
+	name = trimAround(name)
 	if decoded, err := url.PathUnescape(name); err == nil {
-		name = strings.Trim(decoded, blank+`"'`)
+		name = trimAround(decoded)
+	}
+	if at := strings.IndexByte(name, '['); at > 0 && strings.Contains(name[at:], "]") {
+		name = name[:at]
 	}
 	return strings.Map(func(r rune) rune {
 		switch r {
@@ -87,6 +93,17 @@ func Fold(name string) string {
 			return r
 		}
 	}, strings.ToLower(name))
+}
+
+func trimAround(name string) string {
+	isAround := func(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '\'' }
+	for name != "" && isAround(name[0]) {
+		name = name[1:]
+	}
+	for name != "" && isAround(name[len(name)-1]) {
+		name = name[:len(name)-1]
+	}
+	return name
 }
 
 // Values returns the values of the cookies with exactly this name.

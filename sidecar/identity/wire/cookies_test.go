@@ -34,13 +34,14 @@ func TestPairs(t *testing.T) {
 func TestFoldMakesLenientSpellingsOneName(t *testing.T) {
 	for _, spelling := range []string{
 		"my_session", "MY_Session", " my_session\t", `"my_session"`, "my%5Fsession", "my.session", "my session",
-		"my[session", "%6dy_session", `" my_session"`, "%20my_session",
+		"my[session", "%6dy_session", `" my_session"`, "%20my_session", "\xa0my_session", "my_session\x85", "\u00a0my_session",
+		"my_session\u2028", "\ufeffmy_session", "my_session[]", "my_session[a][b]", "my.session[x]",
 	} {
 		if got := wire.Fold(spelling); got != "my_session" {
 			t.Errorf("Fold(%q) = %q", spelling, got)
 		}
 	}
-	for _, other := range []string{"my-session", "mysession", "my_session2", "xmy_session", "my%255Fsession", ""} {
+	for _, other := range []string{"my-session", "mysession", "my_session2", "xmy_session", "my%255Fsession", "my\u00a0session", "[my_session]", ""} {
 		if got := wire.Fold(other); got == "my_session" {
 			t.Errorf("Fold(%q) = %q, another cookie's name", other, got)
 		}
