@@ -154,7 +154,6 @@ func TestStoreLost(t *testing.T) {
 	if err := w.Redis.Set(key, epoch); err != nil {
 		t.Fatal(err)
 	}
-	w.Redis.SetTime(w.clock.Now()) // a new sidecar looks at the clocks, too
 	w.WaitReady(s)
 	bob.wantPasses(true, "once the data is back")
 	adam.wantPasses(false, "once the data is back")
