@@ -25,10 +25,9 @@ import (
 type fixture struct {
 	*mfa.Service
 
-	now      time.Time
-	clockOff bool
-	events   recorder
-	doc      []byte
+	now    time.Time
+	events recorder
+	doc    []byte
 }
 
 type recorder struct {
@@ -63,7 +62,7 @@ func newFixture(t *testing.T) *fixture {
 	f.Service = mfa.New(mfa.Config{
 		Store: openStore(t, client), Ring: ring(t, f.doc), Clock: func() time.Time { return f.now }, Random: rand.Reader,
 		Events: &f.events, Issuer: "Acme", Regulation: mfa.DefaultRegulation(), Hasher: mfa.NewHasher(),
-		ClockSound: func() bool { return !f.clockOff },
+		ClockSound: func() bool { return true },
 	})
 	return f
 }

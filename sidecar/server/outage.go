@@ -57,7 +57,7 @@ func (o *outages) note(ctx context.Context, f fault, err error) {
 	known := o.open[f]
 	if known == nil {
 		o.open[f] = &outage{told: now, last: now, all: 1}
-		o.log.ErrorContext(ctx, f.message, slog.Any("error", err))
+		o.log.ErrorContext(ctx, f.message, slog.Any("error", err)) //nolint:sloglint // a fault has a constant message
 		return
 	}
 	known.last, known.err = now, err
@@ -87,7 +87,7 @@ func (o *outages) tell(ctx context.Context) {
 		switch {
 		case now.Sub(known.told) < outageEvery:
 		case known.met > 0:
-			o.log.ErrorContext(ctx, f.message, slog.Any("error", known.err), slog.Int("requests", known.met))
+			o.log.ErrorContext(ctx, f.message, slog.Any("error", known.err), slog.Int("requests", known.met)) //nolint:sloglint // a fault has a constant message
 			known.told, known.met = now, 0
 		case now.Sub(known.last) >= outageEvery:
 			o.log.InfoContext(ctx, "No request has met this for a minute",

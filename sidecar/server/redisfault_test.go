@@ -345,4 +345,3 @@ func TestFlushedRedis(t *testing.T) {
 	s.want("restored", passing, challenged, passing)
 	wantLocation(t, s.late.try("code", s.late.code()), "/")
 }
-
