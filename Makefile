@@ -216,6 +216,14 @@ scale: setup ## Measure the operator with PODS (100,1000,10000) pods; takes 20 m
 	@eval "$$(test/setup/install --env)" && \
 	  go test -count=1 -timeout 90m -v -run '^TestScale$$' ./test/scale -pods $(PODS)
 
+DURATION ?= 20m
+
+# Nothing else should run on the machine: it loads it.
+.PHONY: soak
+soak: setup ## Sidecars under load for DURATION (20m) while Redis is killed, paused and failed over: docs/soak.md
+	@eval "$$(test/setup/install --env)" && \
+	  go test -count=1 -timeout 24h -v -run '^TestSoak$$' ./test/soak -duration $(DURATION)
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (30s)
 	@test/tools/fuzz $(FUZZTIME)
