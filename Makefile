@@ -223,8 +223,9 @@ scale: setup ## Measure the operator with PODS (100,1000,10000) pods; takes 20 m
 	@eval "$$(test/setup/install --env)" && \
 	  go test -count=1 -timeout 90m -v -run '^TestScale$$' ./test/scale -pods $(PODS)
 
+# DURATION is of a round of the benchmark (10s), or of the soak (20m).
+DURATION ?=
 ROUNDS   ?= 5
-DURATION ?= 10s
 PEOPLE   ?= 200
 PROFILE  ?=
 
@@ -235,13 +236,19 @@ bench: ## Measure what the sidecar costs a request (ROUNDS=5, DURATION=10s, PEOP
 	@test/setup/install --bench || { command -v redis-server >/dev/null || exit 1; echo "==> bench: going on with what there is"; }
 	@$(GO_BUILD) -o bin/bench/ ./cmd/sidecar ./test/bench/app ./test/bench/bare
 	@go test -count=1 -timeout 12h -run '^TestBench$$' ./test/bench -v -programs "$(CURDIR)/bin/bench" -version "$(VERSION)" \
-	    -rounds $(ROUNDS) -duration $(DURATION) -people $(PEOPLE) $(if $(PROFILE),-profile "$(abspath $(PROFILE))")
+	    -rounds $(ROUNDS) -duration $(or $(DURATION),10s) -people $(PEOPLE) $(if $(PROFILE),-profile "$(abspath $(PROFILE))")
 
 BODY ?= 5120
 
 .PHONY: transfer
 transfer: ## Send BODY (5120) MiB up and down through the sidecar, in flat memory
 	@go test -count=1 -timeout 10m -v -run '^TestBodiesOfAnySizeTakeNoMemory$$' ./sidecar/server -body $(BODY)
+
+# Nothing else should run on the machine: it loads it.
+.PHONY: soak
+soak: setup ## Sidecars under load for DURATION (20m) while Redis is killed, paused and failed over: docs/soak.md
+	@eval "$$(test/setup/install --env)" && \
+	  go test -count=1 -timeout 24h -v -run '^TestSoak$$' ./test/soak -duration $(or $(DURATION),20m)
 
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (30s)

@@ -3,7 +3,6 @@ package identity
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -43,8 +42,6 @@ type Options struct {
 	Clock func() time.Time
 	// Observer, if any.
 	Observer Observer
-	// Log takes the cause of every question that got no answer. Optional.
-	Log *slog.Logger
 }
 
 // Reserver is a Source that says which headers a peer may not set.
@@ -57,34 +54,17 @@ type Reserver interface {
 
 // New returns the source that the policy selects.
 func New(cfg policy.Identity, o Options) (Reserver, error) {
-	observer := o.observer()
 	switch {
 	case cfg.Type == policy.IdentityEndpoint && cfg.Endpoint != nil:
 		return NewEndpoint(*cfg.Endpoint, EndpointOptions{
-			App: o.App, Transport: o.AppTransport, OwnCookies: o.OwnCookies, Clock: o.Clock, Observer: observer,
+			App: o.App, Transport: o.AppTransport, OwnCookies: o.OwnCookies, Clock: o.Clock, Observer: o.Observer,
 		})
 	case cfg.Type == policy.IdentityJWT && cfg.JWT != nil:
-		return NewJWT(*cfg.JWT, JWTOptions{Transport: o.KeysTransport, Clock: o.Clock, Observer: observer})
+		return NewJWT(*cfg.JWT, JWTOptions{Transport: o.KeysTransport, Clock: o.Clock, Observer: o.Observer})
 	case cfg.Type == policy.IdentityHeaders && cfg.Headers != nil:
 		return NewHeaders(*cfg.Headers)
 	default:
 		return nil, fmt.Errorf("identity.type is %q, and the policy configures no such source", cfg.Type)
-	}
-}
-
-// observer tells the Observer, and the log of what went wrong.
-func (o Options) observer() Observer {
-	if o.Log == nil {
-		return o.Observer
-	}
-	return func(ctx context.Context, e Event) {
-		if e.Err != nil {
-			o.Log.WarnContext(ctx, "Could not establish who is signed in", slog.String("source", string(e.Source)),
-				slog.String("reason", string(e.Reason)), slog.Any("error", e.Err))
-		}
-		if o.Observer != nil {
-			o.Observer(ctx, e)
-		}
 	}
 }
 

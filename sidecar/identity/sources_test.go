@@ -1,8 +1,7 @@
 package identity_test
 
 import (
-	"bytes"
-	"log/slog"
+	"context"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -48,18 +47,19 @@ func TestNewChoosesTheSource(t *testing.T) {
 	}
 }
 
-func TestNewLogsTheCauseAndNoCredential(t *testing.T) {
-	var lines bytes.Buffer
+func TestNewTellsTheCauseAndNoCredential(t *testing.T) {
+	var events []identity.Event
 	cfg := endpointConfig()
 	source, err := identity.New(policy.Identity{Type: policy.IdentityEndpoint, Endpoint: &cfg}, identity.Options{
 		App: &url.URL{Scheme: "http", Host: "127.0.0.1:1"}, Clock: time.Now,
-		Log: slog.New(slog.NewTextHandler(&lines, nil)),
+		Observer: func(_ context.Context, e identity.Event) { events = append(events, e) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	source.Identify(t.Context(), request("Cookie", "session=canary", "Authorization", "Bearer canary"))
-	if got := lines.String(); !strings.Contains(got, "reason=unreachable") || strings.Contains(got, "canary") {
-		t.Errorf("logged %q", got)
+	if len(events) != 1 || events[0].Err == nil || events[0].Reason != identity.ReasonUnreachable ||
+		strings.Contains(events[0].Err.Error(), "canary") {
+		t.Errorf("told %+v", events)
 	}
 }

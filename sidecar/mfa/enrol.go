@@ -53,13 +53,17 @@ func (s *Service) Discard(ctx context.Context, u User, browser string) error {
 // Confirm enables two-factor if the code belongs to the pending secret, and
 // returns the recovery codes, to be shown once. The accepted time step is spent.
 // grant makes the verified sign-in for the new generation. ErrNoPending,
-// ErrWrongCode, ErrAlreadyEnabled; after ErrWrongCode the secret stays pending.
+// ErrWrongCode, ErrAlreadyEnabled, ErrClock; after ErrWrongCode and ErrClock the
+// secret stays pending.
 func (s *Service) Confirm(
 	ctx context.Context, u User, browser, code string, grant func(generation string) (Grant, error),
 ) ([]string, error) {
 	sealedPending, seed, err := s.pending(ctx, u, browser)
 	if err != nil {
 		return nil, err
+	}
+	if !s.ClockSound() {
+		return nil, ErrClock
 	}
 	step, ok := totp.Match(seed, code, s.Clock())
 	if !ok {

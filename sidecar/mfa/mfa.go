@@ -36,11 +36,13 @@ type User struct {
 
 // Config is what a Service works with.
 type Config struct {
-	Store  Store
-	Ring   *seal.Ring
-	Clock  func() time.Time
-	Random io.Reader
-	Events Recorder
+	Store Store
+	Ring  *seal.Ring
+	Clock func() time.Time
+	// ClockSound reports whether codes may be judged by the Clock.
+	ClockSound func() bool
+	Random     io.Reader
+	Events     Recorder
 	// Issuer is what the authenticator app shows beside the account.
 	Issuer string
 	// Regulation bounds attempts; see DefaultRegulation.

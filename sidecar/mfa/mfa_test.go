@@ -62,6 +62,7 @@ func newFixture(t *testing.T) *fixture {
 	f.Service = mfa.New(mfa.Config{
 		Store: openStore(t, client), Ring: ring(t, f.doc), Clock: func() time.Time { return f.now }, Random: rand.Reader,
 		Events: &f.events, Issuer: "Acme", Regulation: mfa.DefaultRegulation(), Hasher: mfa.NewHasher(),
+		ClockSound: func() bool { return true },
 	})
 	return f
 }

@@ -25,6 +25,9 @@ var (
 	// ErrStale means that the record changed between Begin and the commit; the
 	// attempt counts and nothing else happened.
 	ErrStale = errors.New("the record changed meanwhile")
+	// ErrClock means that this machine's clock cannot be relied upon, so that no code
+	// was judged and no attempt counted.
+	ErrClock = errors.New("the clock cannot be relied upon")
 	// ErrFactorDisabled means that too many consecutive failures switched the
 	// factor off until a recovery code or an administrator restores it.
 	ErrFactorDisabled = errors.New("the factor is switched off after too many failures")

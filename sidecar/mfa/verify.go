@@ -9,7 +9,7 @@ import (
 )
 
 // VerifyTOTP accepts a current code once and stores the grant. ErrWrongCode,
-// *LockedError, ErrFactorDisabled, ErrNotEnrolled, ErrStale.
+// *LockedError, ErrFactorDisabled, ErrNotEnrolled, ErrStale, ErrClock.
 func (s *Service) VerifyTOTP(
 	ctx context.Context, u User, code string, grant func(generation string) (Grant, error),
 ) error {
@@ -23,6 +23,9 @@ func (s *Service) VerifyTOTP(
 func (s *Service) acceptTOTP(
 	ctx context.Context, u User, code string, grant func(generation string) (Grant, error),
 ) error {
+	if !s.ClockSound() {
+		return ErrClock // before anything is counted
+	}
 	record, err := s.Store.Begin(ctx, u.Key, FactorTOTP, s.Regulation.TOTP)
 	if err != nil {
 		return fmt.Errorf("begin an attempt: %w", err)

@@ -25,9 +25,10 @@ type Health struct {
 	// Err is why the store cannot be relied upon, nil if it can: mfa.ErrStoreLost,
 	// ErrReadOnly, ErrEvicts (errors.Is tells), or that it cannot be reached.
 	Err error
-	// Drift is how far the server's clock is ahead of this process's. It is 0
-	// where the server cannot be reached.
-	Drift time.Duration
+	// Drift is how far the server's clock is ahead of this process's, where they
+	// could be Compared.
+	Drift    time.Duration
+	Compared bool
 	// Policy is the server's maxmemory-policy, "" where it tells none.
 	Policy string
 }
@@ -50,6 +51,7 @@ func (s *Store) Check(ctx context.Context) Health {
 	if h.Drift, err = s.drift(ctx); err != nil {
 		faults = append(faults, err)
 	}
+	h.Compared = err == nil
 	if h.Policy, err = s.policy(ctx); err != nil {
 		faults = append(faults, err)
 	} else if h.Policy != "" && h.Policy != "noeviction" {

@@ -2,12 +2,30 @@ package redisstore
 
 import (
 	"embed"
+	"errors"
 
 	"github.com/redis/go-redis/v9"
 )
 
 //go:embed scripts/*.lua
 var sources embed.FS
+
+// addressed puts the user that a script was asked about before its answer: an
+// answer to another question, as a client or something on the way may mix them up,
+// must not pass for this one's. Most of all the absence of a record looks alike
+// for everybody.
+const addressed = "local answer = main()\ntable.insert(answer, 1, KEYS[1])\nreturn answer\n"
+
+// errCrossed means that the answer is that to another question.
+var errCrossed = errors.New("redis answered another question than was asked")
+
+// addressee takes the user off an answer.
+func addressee(key string, values []any) ([]any, error) {
+	if len(values) == 0 || values[0] != key {
+		return nil, errCrossed
+	}
+	return values[1:], nil
+}
 
 // scripts are the changes of state; the files say what each takes and returns.
 type scripts struct {
@@ -38,7 +56,7 @@ func loadScripts() (*scripts, error) {
 		if err != nil {
 			return nil, err
 		}
-		*script = redis.NewScript(string(lib) + string(source))
+		*script = redis.NewScript(string(lib) + "local function main()\n" + string(source) + "\nend\n" + addressed)
 	}
 	return &s, nil
 }

@@ -142,6 +142,9 @@ func (s *Store) pipeline(ctx context.Context, c call, eval evaluate) ([]any, err
 	// The commands carry their own errors; an absent epoch would hide the rest.
 	_, _ = pipe.Exec(ctx)
 	values, err := script.Slice()
+	if err == nil {
+		values, err = addressee(c.keys[0], values)
+	}
 	if err != nil {
 		return nil, err
 	}

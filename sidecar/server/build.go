@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -37,7 +36,7 @@ func (s *Server) build(p *decree, keys []byte) (*door, error) {
 	}
 	cookies := web.Cookies{Insecure: s.InsecureCookies}
 	source, err := identity.New(rules.Identity, identity.Options{
-		App: app, Clock: s.Clock, OwnCookies: cookies.Names(), Observer: s.metrics.asked, Log: s.Log,
+		App: app, Clock: s.Clock, OwnCookies: cookies.Names(), Observer: s.asked,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the identity source: %w", err)
@@ -59,7 +58,7 @@ func (s *Server) build(p *decree, keys []byte) (*door, error) {
 	}
 	domain := mfa.New(mfa.Config{
 		Store: store, Ring: ring, Clock: s.Clock, Random: s.Random, Events: s.audit, Issuer: rules.Issuer,
-		Regulation: mfa.DefaultRegulation(), Hasher: s.Hasher,
+		Regulation: mfa.DefaultRegulation(), Hasher: s.Hasher, ClockSound: s.drift.sound,
 	})
 	keeper := session.NewKeeper(ring, s.Random)
 	verified, err := recent.New[standing](recallFor, maxRecalled, s.Clock)
@@ -79,6 +78,7 @@ func (s *Server) build(p *decree, keys []byte) (*door, error) {
 		web: web.New(web.Config{
 			Rules: rules, MFA: domain, Keeper: keeper, Pages: renderer, App: upstream.New(app, rules.App),
 			Cookies: cookies, Clock: s.Clock, Log: s.Log,
+			Fault: func(ctx context.Context, err error) { s.outages.note(ctx, faultPage, err) },
 		}),
 	}
 	if s.epochs.isProven(realm, epoch) {
@@ -86,6 +86,14 @@ func (s *Server) build(p *decree, keys []byte) (*door, error) {
 	}
 	d.app = proxy.New(proxy.Config{App: app, OwnCookies: cookies.Names(), Log: s.Log, ErrorHandler: d.appFailed})
 	return d, nil
+}
+
+// asked takes a question that the identity source put to somebody else.
+func (s *Server) asked(ctx context.Context, e identity.Event) {
+	s.metrics.asked(e)
+	if e.Err != nil {
+		s.outages.note(ctx, unidentified(e.Reason), e.Err)
+	}
 }
 
 func site(rules *policy.Rules) pages.Site {
@@ -114,6 +122,6 @@ func (d *door) appFailed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		return // the client is gone, or the stream was cut
 	}
-	d.log.WarnContext(r.Context(), "Could not reach the app", slog.Any("error", err))
+	d.outages.note(r.Context(), faultApp, err)
 	d.answer.appUnavailable(w, r)
 }

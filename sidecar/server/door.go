@@ -321,7 +321,7 @@ func (d *door) update(ctx context.Context, v *visit, signIn *session.SignIn) {
 		err = d.mfa.UpdateSignIn(ctx, v.visitor.User, key, value, signIn.TTL(d.clock(), web.Limits(d.rules)))
 	}
 	if err != nil {
-		d.log.WarnContext(ctx, "Could not update a verified sign-in", slog.Any("error", err))
+		d.outages.note(ctx, faultSignIn, err)
 	}
 }
 
@@ -383,6 +383,6 @@ func (d *door) unavailable(w http.ResponseWriter, r *http.Request, err error) {
 		return // the client is gone
 	}
 	d.metrics.decisions.WithLabelValues(authz.Refuse.String()).Inc()
-	d.outages.note(r.Context(), err)
+	d.outages.note(r.Context(), unreadable(err), err)
 	d.answer.storeUnavailable(w, r, err)
 }

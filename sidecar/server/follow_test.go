@@ -289,27 +289,6 @@ func TestStoreLostWhileFollowing(t *testing.T) {
 	w.signedIn("adam").wantPasses(false, "once the loss is accepted")
 }
 
-func TestOutageIsLoggedOnceInAWhile(t *testing.T) {
-	t.Parallel()
-	w := startOffice(t, stack.Options{Impatient: true})
-	alice := w.enrolled("alice")
-	w.Redis.Close()
-	const message = `"msg":"Could not read the state of the second factor"`
-	s := w.Sidecars[0]
-	begin := time.Now()
-	for range 25 {
-		wantStatus(t, alice.Get("/my"), http.StatusServiceUnavailable)
-	}
-	if lines, most := strings.Count(s.Log.String(), message), 1+int(time.Since(begin)/(10*time.Second)); lines < 1 || lines > most {
-		t.Errorf("25 requests wrote %d lines, want at most %d", lines, most)
-	}
-	w.clock.Advance(11 * time.Second)
-	wantStatus(t, alice.Get("/my"), http.StatusServiceUnavailable)
-	if !strings.Contains(s.Log.String(), `"requests":25}`) {
-		t.Errorf("the next line does not tell of 25 requests:\n%s", s.Log)
-	}
-}
-
 func TestProbesAreOnTheOperationsPort(t *testing.T) {
 	t.Parallel()
 	w := prepareOffice(t, stack.Options{})

@@ -32,11 +32,23 @@ const (
 type clock struct {
 	mu    sync.Mutex
 	ahead time.Duration
+	// stopped is when it stands still, but for Advance; zero while it runs.
+	stopped time.Time
+}
+
+// Stop makes it stand at a moment.
+func (c *clock) Stop(at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped, c.ahead = at, 0
 }
 
 func (c *clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.stopped.IsZero() {
+		return c.stopped.Add(c.ahead)
+	}
 	return time.Now().Add(c.ahead)
 }
 
@@ -87,11 +99,9 @@ func prepareOffice(t *testing.T, o stack.Options) *world {
 	return w
 }
 
-// another runs one more sidecar at the Redis in memory and waits until it is
-// ready, which it would not be while the clocks differ.
+// another runs one more sidecar and waits until it is ready.
 func (w *world) another(adjust ...func(*server.Options)) *stack.Sidecar {
 	w.t.Helper()
-	w.Redis.SetTime(w.clock.Now())
 	s := w.AddSidecar(adjust...)
 	w.WaitReady(s)
 	return s

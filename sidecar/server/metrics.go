@@ -28,6 +28,7 @@ type metrics struct {
 	reloadOK        prometheus.Gauge
 	inFlight        prometheus.Gauge
 	streamsCut      prometheus.Counter
+	drift           prometheus.Gauge
 }
 
 func newMetrics(registry prometheus.Registerer, version string) *metrics {
@@ -59,13 +60,14 @@ func newMetrics(registry prometheus.Registerer, version string) *metrics {
 			Namespace: "sallyport", Name: "streams_cut_total", Help: "Long-lived requests ended because they may no longer pass.",
 		}),
 	}
+	m.drift = gauge("clock_drift_seconds", "How far Redis's clock is ahead of this machine's, as of the last look.")
 	buildInfo := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: "sallyport", Name: "build_info", Help: "Always 1; the version is a label.",
 	}, []string{"version"})
 	buildInfo.WithLabelValues(version).Set(1)
 	registry.MustRegister(
 		m.decisions, m.refusals, m.verifications, m.enrolments, m.redisSeconds, m.redisErrors, m.identitySeconds,
-		m.identityErrors, m.generation, m.reloads, m.reloadOK, m.inFlight, m.streamsCut, buildInfo,
+		m.identityErrors, m.generation, m.reloads, m.reloadOK, m.inFlight, m.streamsCut, m.drift, buildInfo,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	m.zero()
@@ -94,7 +96,7 @@ func (m *metrics) ObserveRedis(command string, took time.Duration, err error) {
 }
 
 // asked takes one question that an identity source put to somebody else.
-func (m *metrics) asked(_ context.Context, e identity.Event) {
+func (m *metrics) asked(e identity.Event) {
 	m.identitySeconds.Observe(e.Took.Seconds())
 }
 

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -102,19 +101,6 @@ func TestTrafficPortHasNoOperations(t *testing.T) {
 			t.Errorf("%s is not the app's: %s", path, answer.Body)
 		}
 	}
-}
-
-func TestClocksThatDiffer(t *testing.T) {
-	t.Parallel()
-	w := startOffice(t, stack.Options{})
-	s := w.Sidecars[0]
-	w.Redis.SetTime(w.clock.Now().Add(time.Minute))
-	w.Eventually("readiness tells", func() bool {
-		ready, report := s.Ready()
-		return !ready && strings.Contains(report, "clock and Redis's differ by")
-	})
-	w.Redis.SetTime(w.clock.Now())
-	w.WaitReady(s)
 }
 
 func TestMetrics(t *testing.T) {

@@ -57,6 +57,9 @@ type Options struct {
 	KeyPrefix string
 	// StoreTimeout bounds each operation on Redis; 0 is the store's default.
 	StoreTimeout time.Duration
+	// MaxDrift is how far this machine's clock and Redis's may differ before no code is
+	// judged; 0 is 15 seconds.
+	MaxDrift time.Duration
 	// Hasher of recovery codes; one for the process.
 	Hasher *mfa.Hasher
 	// Replicas that must acknowledge a spent code before it counts; 0 for none.
@@ -94,6 +97,7 @@ type Server struct {
 	epochs    *epochs
 	source    source
 	outages   *outages
+	drift     *drift
 
 	// adopted wakes watchStore: a new door may have another realm.
 	adopted chan struct{}
@@ -118,7 +122,8 @@ func New(o Options) (*Server, error) {
 		adopted: make(chan struct{}, 1), keys: o.Keys,
 	}
 	s.audit = &audit{log: o.Log, metrics: s.metrics}
-	s.outages = &outages{log: o.Log, clock: o.Clock, lines: map[string]*line{}}
+	s.outages = newOutages(o.Log, o.Clock)
+	s.drift = newDrift(o, s.readiness, s.metrics)
 	redisstore.Observe(o.Redis, s.metrics, o.Clock)
 	var err error
 	if s.epochs, err = readEpochs(o.EpochFile); err != nil {
@@ -155,6 +160,7 @@ func (s *Server) Run(ctx context.Context, traffic, ops net.Listener) error {
 	group.Go(func() error { return s.followKeys(ctx) })
 	group.Go(func() error { return s.watchStore(ctx) })
 	group.Go(func() error { return s.sweepKeys(ctx) })
+	group.Go(func() error { return s.outages.run(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		s.drain(base, cut, front, back)

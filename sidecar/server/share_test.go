@@ -75,6 +75,7 @@ func TestRedisThatHangs(t *testing.T) {
 	w := startOffice(t, stack.Options{RedisURL: "redis://" + redis.Addr, Impatient: true})
 	alice := w.enrolled("alice")
 	redis.Freeze()
+	w.Eventually("what is known of alice counts no more", func() bool { return alice.Get("/my").Status != http.StatusOK })
 	w.office.requests()
 	begin := time.Now()
 	got := alice.Fetch(http.MethodGet, "/my", nil)

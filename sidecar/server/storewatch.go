@@ -12,11 +12,9 @@ import (
 )
 
 const (
-	checkEvery     = 2 * time.Second
-	checkAgain     = 500 * time.Millisecond // while something is wrong
-	checkTimeout   = 2 * time.Second
-	driftTolerated = 5 * time.Second
-	driftRefused   = 15 * time.Second
+	checkEvery   = 2 * time.Second
+	checkAgain   = 500 * time.Millisecond // while something is wrong
+	checkTimeout = 2 * time.Second
 )
 
 // errEpochUntold means that whoever wrote the policy does not know yet which store
@@ -72,11 +70,10 @@ func (s *Server) checkStore(ctx context.Context, d *door) bool {
 	}
 	health := d.store.Check(ctx)
 	s.storeIs(ctx, health.Err)
-	if health.Err != nil {
-		return false
+	if health.Compared {
+		s.drift.note(ctx, health.Drift)
 	}
-	s.clockDrifts(ctx, health.Drift)
-	return true
+	return health.Err == nil
 }
 
 // learnEpoch takes the epoch of the store, or makes it on a store that is new. A
@@ -124,19 +121,4 @@ func (s *Server) storeIs(ctx context.Context, err error) {
 		return
 	}
 	s.Log.InfoContext(ctx, "The store can be relied upon")
-}
-
-// clockDrifts compares this machine's clock with the store's: a code is judged by
-// the former, and one that is far off would refuse every phone, or accept codes
-// of another time.
-func (s *Server) clockDrifts(ctx context.Context, drift time.Duration) {
-	off := drift.Abs()
-	detail := ""
-	if off > driftTolerated {
-		detail = fmt.Sprintf("this machine's clock and Redis's differ by %s; run NTP on both", off.Round(time.Second))
-	}
-	changed := s.readiness.set(checkClock, off <= driftRefused, detail)
-	if changed && detail != "" {
-		s.Log.WarnContext(ctx, "The clocks differ", slog.Duration("drift", drift))
-	}
 }

@@ -25,7 +25,11 @@ func (h *Handler) challenge(w http.ResponseWriter, r *http.Request, v Visitor) e
 		seeOther(w, r, returnTo)
 		return nil
 	}
-	return h.showChallenge(w, v, http.StatusOK, pages.Challenge{ReturnTo: returnTo})
+	c := pages.Challenge{ReturnTo: returnTo}
+	if !h.MFA.ClockSound() {
+		c.Error, c.ErrorField, c.RecoveryOpen = clockOff(), "code", true
+	}
+	return h.showChallenge(w, v, http.StatusOK, c)
 }
 
 // answer judges a code, or a recovery code.
@@ -49,8 +53,12 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, v Visitor) erro
 		h.toCard(w, r)
 		return nil
 	}
+	clock := errors.Is(err, mfa.ErrClock)
+	if clock {
+		e.text = clockOff()
+	}
 	c := pages.Challenge{
-		ReturnTo: returnTo, Error: e.text, ErrorField: "code", RecoveryOpen: recovery,
+		ReturnTo: returnTo, Error: e.text, ErrorField: "code", RecoveryOpen: recovery || clock,
 		TOTPOff:    errors.Is(err, mfa.ErrFactorDisabled) && !recovery,
 		RetryAfter: int(math.Ceil(e.retryAfter.Seconds())),
 	}
@@ -62,6 +70,12 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, v Visitor) erro
 	}
 	e.announce(w.Header())
 	return h.showChallenge(w, v, e.status, c)
+}
+
+// clockOff is what a challenge says while codes cannot be judged.
+func clockOff() string {
+	e, _ := explain(mfa.ErrClock)
+	return e.text + " A recovery code works."
 }
 
 func (h *Handler) judge(r *http.Request, v Visitor) (issued *issue, recovery bool, err error) {

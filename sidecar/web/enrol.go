@@ -50,7 +50,7 @@ func (h *Handler) enable(w http.ResponseWriter, r *http.Request, v Visitor) erro
 }
 
 // confirm enables two-factor with the first code and shows the recovery codes. A
-// wrong code leaves the same secret on the page.
+// wrong code leaves the same secret on the page, and so does a wrong clock.
 func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, v Visitor) error {
 	if v.Record != nil {
 		return h.alreadyEnabled(w, r, v)
@@ -61,7 +61,7 @@ func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, v Visitor) err
 	}
 	codes, err := h.MFA.Confirm(r.Context(), v.User, h.browser(v), r.PostFormValue("code"), issue.grant)
 	switch {
-	case errors.Is(err, mfa.ErrWrongCode):
+	case errors.Is(err, mfa.ErrWrongCode), errors.Is(err, mfa.ErrClock):
 		return h.retryConfirm(w, r, v, err)
 	case errors.Is(err, mfa.ErrNoPending):
 		e, _ := explain(err)

@@ -57,6 +57,10 @@ var explanations = []struct {
 		status: http.StatusConflict,
 		text:   "Your two-factor settings changed in the meantime. Nothing was lost: try again.",
 	}},
+	{mfa.ErrClock, explanation{
+		status: http.StatusServiceUnavailable,
+		text:   "Codes of your app cannot be checked right now: a clock here is wrong. This counted as no attempt.",
+	}},
 	{mfa.ErrBusy, explanation{
 		status: http.StatusServiceUnavailable, retryAfter: 5 * time.Second,
 		text: "Too many codes are being checked right now.",
@@ -124,7 +128,7 @@ func (e explanation) announce(header http.Header) {
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e, known := explain(err)
 	if !known || errors.Is(err, mfa.ErrStoreLost) {
-		h.Log.ErrorContext(r.Context(), "Could not serve a two-factor page", errorAttr(err))
+		h.Fault(r.Context(), err)
 	}
 	if e.heading == "" {
 		e.heading = "That did not work"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -117,7 +118,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 			status.State = pages.Pending.String()
 		case !errors.Is(err, mfa.ErrNoPending):
 			e, _ := explain(err)
-			h.Log.ErrorContext(r.Context(), "Could not read a pending enrolment", errorAttr(err))
+			h.Fault(r.Context(), fmt.Errorf("read a pending enrolment: %w", err))
 			e.announce(w.Header())
 			proxy.WriteProblem(w, r, proxy.Problem{
 				Status: e.status, Code: "unavailable", Title: e.heading, Detail: e.text,

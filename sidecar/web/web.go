@@ -73,6 +73,8 @@ type Config struct {
 	Cookies Cookies
 	Clock   func() time.Time
 	Log     *slog.Logger
+	// Fault is told of every error that people are not told of.
+	Fault func(context.Context, error)
 }
 
 // Handler serves the routes under the policy's twoFactorPath.

@@ -69,7 +69,7 @@ func (s *Stack) AddSidecar(adjust ...func(*server.Options)) *Sidecar {
 	options := server.Options{
 		PolicyFile: s.PolicyFile(), Keys: s.keys, Redis: client, KeyPrefix: "sallyport", EpochFile: s.options.EpochFile,
 		App: s.app, InsecureCookies: !s.options.SecureCookies, Recheck: s.options.Recheck, Drain: 2 * time.Second,
-		Hasher:  mfa.NewCheapHasher(),
+		Hasher: mfa.NewCheapHasher(), MaxDrift: anyDrift,
 		Version: "test", Clock: s.options.Clock, Random: s.options.Random,
 		Log: slog.New(slog.NewJSONHandler(sidecar.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -88,6 +89,56 @@ func Sentinel(t testing.TB, password string) (sentinel, primary, replica *Node) 
 		return []string{config, "--sentinel"}
 	})
 	return sentinel, primary, replica
+}
+
+// Sentinels starts as many Sentinels, which watch a primary together and agree by
+// majority, and waits until they know each other and its replica.
+func Sentinels(t testing.TB, primary *Node, size int) []*Node {
+	t.Helper()
+	nodes := make([]*Node, size)
+	for i := range nodes {
+		nodes[i] = start(t, "+slave slave", func(port string) []string {
+			dir := t.TempDir()
+			config := filepath.Join(dir, "sentinel.conf")
+			write(t, config, strings.Join([]string{
+				"bind 127.0.0.1",
+				"port " + port,
+				"dir " + dir,
+				"sentinel monitor " + Master + " " + strings.Replace(primary.Addr, ":", " ", 1) + " " + strconv.Itoa(size/2+1),
+				"sentinel down-after-milliseconds " + Master + " 2000",
+				"sentinel failover-timeout " + Master + " 6000",
+			}, "\n"))
+			return []string{config, "--sentinel"}
+		})
+	}
+	for i, n := range nodes {
+		for j, other := range nodes {
+			if i != j {
+				n.Await("+sentinel sentinel " + strings.TrimSpace(other.sentinelID()))
+			}
+		}
+	}
+	return nodes
+}
+
+// sentinelID is the name by which a Sentinel is known to the others.
+func (n *Node) sentinelID() string {
+	n.t.Helper()
+	id, ok := n.Do("SENTINEL", "MYID").(string)
+	if !ok {
+		n.t.Fatalf("the Sentinel at %s has no id", n.Addr)
+	}
+	return id
+}
+
+// PrimaryOf asks a Sentinel for the address of the primary.
+func (n *Node) PrimaryOf(name string) string {
+	n.t.Helper()
+	found, _ := n.Do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name).([]any)
+	if len(found) != 2 {
+		n.t.Fatalf("the Sentinel at %s knows no primary %q", n.Addr, name)
+	}
+	return net.JoinHostPort(found[0].(string), found[1].(string))
 }
 
 func write(t testing.TB, path, content string) {

@@ -1,4 +1,4 @@
--- Shared by every script: it is put before each of them.
+-- Shared by every script: it is put before each of them, and KEYS[1] before each answer.
 --
 -- Fields of the counters hash, for each factor:
 --   <factor>:n      consecutive failures, attempts in flight among them
