@@ -216,6 +216,13 @@ scale: setup ## Measure the operator with PODS (100,1000,10000) pods; takes 20 m
 	@eval "$$(test/setup/install --env)" && \
 	  go test -count=1 -timeout 90m -v -run '^TestScale$$' ./test/scale -pods $(PODS)
 
+PROVE ?=
+
+# No part of test: it builds and runs a test once for each guard.
+.PHONY: prove
+prove: setup ## Remove each security guard in turn and see a test fail; half an hour (PROVE="-run T29"): docs/security-status.md
+	@eval "$$(test/setup/install --env)" && go run ./test/prove $(PROVE)
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (30s)
 	@test/tools/fuzz $(FUZZTIME)
