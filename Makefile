@@ -250,6 +250,13 @@ soak: setup ## Sidecars under load for DURATION (20m) while Redis is killed, pau
 	@eval "$$(test/setup/install --env)" && \
 	  go test -count=1 -timeout 24h -v -run '^TestSoak$$' ./test/soak -duration $(or $(DURATION),20m)
 
+PROVE ?=
+
+# No part of test: it builds and runs a test once for each guard.
+.PHONY: prove
+prove: setup ## Remove each security guard in turn and see a test fail; half an hour (PROVE="-run T29"): docs/security-status.md
+	@eval "$$(test/setup/install --env)" && go run ./test/prove $(PROVE)
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (30s)
 	@test/tools/fuzz $(FUZZTIME)

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sallyport/sallyport/test/stack"
 )
@@ -32,7 +33,15 @@ func TestTokenIsNeverOneThatWasThereBefore(t *testing.T) {
 		t.Error("the victim's own cookies do not work: the test proves nothing")
 	}
 
-	// Step-up and regeneration change the token again, and the old one is dead.
+	// So does another code, for the same enrolment: the old token is dead.
+	w.clock.Advance(15 * time.Minute)
+	victim.verify()
+	if victim.Cookie("sallyport") == token || reaches(w, session+"; sallyport="+token) {
+		t.Error("the token from before the second code still counts")
+	}
+	token = victim.Cookie("sallyport")
+
+	// And so does regeneration.
 	card := victim.Get(prefix)
 	wantStatus(t, victim.Submit(card, "/recovery-codes", nil), http.StatusOK)
 	if victim.Cookie("sallyport") == token || reaches(w, session+"; sallyport="+token) {

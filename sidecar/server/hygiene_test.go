@@ -156,6 +156,14 @@ func TestHeadersDoNotMakeAPathExempt(t *testing.T) {
 			t.Errorf("with %q the app saw %+v", header, seen)
 		}
 	}
+	// Where the path is exempt by itself, they do not lead the app elsewhere.
+	got := w.one("POST", "/public/x", "X-Forwarded-Uri: /admin", "X-Original-URL: /admin", "X_Original_Url: /admin",
+		"X-Rewrite-URL: /admin", "X-Forwarded-Method: DELETE", "X-HTTP-Method-Override: DELETE", "X-Forwarded-Prefix: /admin")
+	for name, values := range got.Header {
+		if strings.Contains(strings.Join(values, ""), "/admin") || strings.Contains(strings.Join(values, ""), "DELETE") {
+			t.Errorf("on an exempt path the app is told %s: %q", name, values)
+		}
+	}
 }
 
 func TestConnectionHeaderTakesNothingAway(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/sallyport/sallyport/test/stack"
 )
@@ -134,6 +135,30 @@ func TestSignInAsADifferentUserWhereTheAppRefusesTheSignOut(t *testing.T) {
 	wantLocation(t, alice.Submit(page, "/cancel", nil), "/login")
 	if alice.Cookie("session") != "" {
 		t.Error("the person stays signed in")
+	}
+}
+
+// The verification ends with it, whatever becomes of the app's session: somebody who
+// kept both cookies has a session without a second factor.
+func TestSignInAsADifferentUserEndsTheVerification(t *testing.T) {
+	t.Parallel()
+	w := startOffice(t, stack.Options{})
+	alice := w.enrolled("alice")
+	w.office.behave(func(rw http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/logout" {
+			rw.WriteHeader(http.StatusForbidden)
+			return true
+		}
+		return false
+	})
+	w.clock.Advance(15 * time.Minute) // from here on the challenge can be had once more
+	kept := "session=" + alice.Cookie("session") + "; sallyport=" + alice.Cookie("sallyport")
+	if !reaches(w, kept) {
+		t.Fatal("the kept cookies verified nothing before")
+	}
+	wantLocation(t, alice.Submit(alice.Get(prefix+"/challenge"), "/cancel", nil), "/login")
+	if reaches(w, kept) {
+		t.Error("the kept cookies are still verified")
 	}
 }
 

@@ -172,6 +172,9 @@ func TestStreamsEndWithTheRightToPass(t *testing.T) {
 		{"the app ends the session by itself", true, func(_ *testing.T, w *world, p *person) {
 			w.office.drop(p.Cookie("session"))
 		}, "sign_in"},
+		{"the app hands the session to another user", false, func(_ *testing.T, w *world, p *person) {
+			w.office.adopt(p.Cookie("session"), "bob")
+		}, "sign_in"},
 		{"the verification is too old", true, func(_ *testing.T, w *world, _ *person) { w.clock.Advance(25 * time.Hour) }, "challenge"},
 		{"the identity source is away for good", true, func(_ *testing.T, w *world, _ *person) {
 			w.office.behave(json200("[]"))
