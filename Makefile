@@ -37,6 +37,10 @@ GOLANGCI_LINT := $(CACHE)/golangci-lint-$(GOLANGCI_LINT_VERSION)-$(GO_VERSION)/g
 GOVULNCHECK   := $(CACHE)/govulncheck-$(GOVULNCHECK_VERSION)-$(GO_VERSION)/govulncheck
 CONTROLLER_GEN := $(CACHE)/controller-gen-$(CONTROLLER_GEN_VERSION)-$(GO_VERSION)/controller-gen
 APPLY_GEN      := $(CACHE)/code-generator-$(CODE_GENERATOR_VERSION)-$(GO_VERSION)/applyconfiguration-gen
+TEMPL          := $(CACHE)/templ-$(TEMPL_VERSION)-$(GO_VERSION)/templ
+
+# Where the markup of pages is: *.templ, and *_templ.go generated from it.
+PAGES := sidecar/web/pages
 
 ##@ Use
 
@@ -149,11 +153,12 @@ manifests: $(CONTROLLER_GEN) ## Write the CRDs and the operator's RBAC from the 
 	@go run ./test/chart/generate
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) $(APPLY_GEN) ## Write the deep copies and the apply configurations of the API types
+generate: $(CONTROLLER_GEN) $(APPLY_GEN) $(TEMPL) ## Write the API types' deep copies and apply configurations, and the pages' code
 	@$(CONTROLLER_GEN) object paths=./api/v1alpha1/... paths=./api/policy/...
 	@out=$$($(APPLY_GEN) --output-dir api/applyconfiguration \
 	  --output-pkg github.com/sallyport/sallyport/api/applyconfiguration ./api/policy ./api/v1alpha1 2>&1) || { echo "$$out" >&2; exit 1; }
 	@rm api/applyconfiguration/utils.go # it is for generated clients, and takes the rules for a group of their own
+	@$(TEMPL) generate -log-level error -path $(PAGES)
 
 ##@ Check
 
@@ -180,8 +185,9 @@ lint: $(GOLANGCI_LINT) ## Lint, format and layer rules (golangci-lint)
 	@$(GOLANGCI_LINT) run ./...
 
 .PHONY: fmt
-fmt: $(GOLANGCI_LINT) ## Rewrite the code in the house format
+fmt: $(GOLANGCI_LINT) $(TEMPL) ## Rewrite the code in the house format
 	@$(GOLANGCI_LINT) fmt ./...
+	@$(TEMPL) fmt -log-level error $(PAGES)
 
 .PHONY: vet
 vet: ## go vet
@@ -266,8 +272,8 @@ vuln: $(GOVULNCHECK) ## Known vulnerabilities that our code reaches (govulncheck
 	@test/tools/vuln $(GOVULNCHECK)
 
 .PHONY: verify
-verify: $(GOLANGCI_LINT) $(CONTROLLER_GEN) $(APPLY_GEN) ## Fail where go.mod, format or generated files are out of date
-	@test/tools/verify $(GOLANGCI_LINT)
+verify: $(GOLANGCI_LINT) $(CONTROLLER_GEN) $(APPLY_GEN) $(TEMPL) ## Fail where go.mod, format or generated files are out of date
+	@test/tools/verify $(GOLANGCI_LINT) $(TEMPL) $(PAGES)
 
 .PHONY: screenshots
 screenshots: ## Draw docs/screenshots anew, in a real browser
@@ -293,3 +299,7 @@ $(APPLY_GEN):
 $(CONTROLLER_GEN):
 	@echo "==> controller-gen $(CONTROLLER_GEN_VERSION): building, once"
 	@GOBIN=$(@D) nice go install sigs.k8s.io/controller-tools/cmd/controller-gen@$(CONTROLLER_GEN_VERSION)
+
+$(TEMPL):
+	@echo "==> templ $(TEMPL_VERSION): building, once"
+	@GOBIN=$(@D) nice go install github.com/a-h/templ/cmd/templ@$(TEMPL_VERSION)

@@ -135,6 +135,29 @@ func TestSidecarLinksNeitherKubernetesNorTestCode(t *testing.T) {
 	}
 }
 
+// maxSidecarSize is in bytes. The sidecar runs in every pod of an app: each is
+// pulled to every node, and what is linked is in part read into memory.
+const maxSidecarSize = 20_000_000
+
+// One call by name that the linker cannot see through, such as html/template's of
+// methods, keeps every method of every type, and costs eight megabytes at once.
+func TestSidecarStaysSmall(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "sidecar")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "./cmd/sidecar")
+	cmd.Dir = root
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, out)
+	}
+	built, err := os.Stat(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := built.Size(); size > maxSidecarSize {
+		t.Errorf("cmd/sidecar has %d bytes, at most %d", size, maxSidecarSize)
+	}
+}
+
 func TestEveryDirectDependencyHasItsReason(t *testing.T) {
 	const page = "docs/dependencies.md"
 	doc, err := os.ReadFile(filepath.Join(root, page))

@@ -75,7 +75,7 @@ func TestOtherAssetsAreNotFound(t *testing.T) {
 		"the folder":             {http.MethodGet, prefix + "/assets/", nil},
 		"path beside the prefix": {http.MethodGet, strings.TrimPrefix(style, "/my"), nil},
 		"something after it":     {http.MethodGet, style + "/x", nil},
-		"climbing to a template": {http.MethodGet, prefix + "/assets/../templates/card.html", nil},
+		"climbing to a source":   {http.MethodGet, prefix + "/assets/../card.templ", nil},
 		"posting to a file":      {http.MethodPost, style, nil},
 		"asking as a service worker": {
 			http.MethodGet, assetPaths(t)["text/javascript; charset=utf-8"], http.Header{"Service-Worker": {"script"}},

@@ -2,9 +2,10 @@ package pages
 
 import (
 	"fmt"
-	"html/template"
 	"net/http"
 	"time"
+
+	"github.com/a-h/templ"
 )
 
 // State is the state of a person's enrolment.
@@ -85,13 +86,13 @@ type Card struct {
 // badge is a state in words and the class of its colour.
 type badge struct{ Text, Class string }
 
-// cardView is a Card made ready for its template.
+// cardView is a Card made ready for its page.
 type cardView struct {
 	frame
 	Card
 	Badge      badge
-	QR         template.URL
-	KeyLink    template.URL
+	QR         templ.SafeURL
+	KeyLink    templ.SafeURL
 	TotalCodes int
 	FewLeft    bool
 	Wait       *wait
@@ -104,7 +105,7 @@ func (r *Renderer) Card(w http.ResponseWriter, status int, c Card) error {
 		return fmt.Errorf("preparing the two-factor card: %w", err)
 	}
 	view.Wait.setHeader(w.Header())
-	return write(w, status, r.card, view)
+	return write(w, status, cardPage(view))
 }
 
 // cardView keeps of a card what its state may show, and drops the rest: a
@@ -170,8 +171,20 @@ func (v cardView) FieldError(form string) bool {
 	}
 }
 
-// Day writes a date as people read it.
-func (cardView) Day(t time.Time) string { return t.UTC().Format("2 January 2006") }
+// codesLeft counts the recovery codes in words.
+func (v cardView) codesLeft() string {
+	left := fmt.Sprintf("%d of %d recovery codes left", v.CodesLeft, v.TotalCodes)
+	if v.FewLeft {
+		left += ". Generate new ones before you need them."
+	}
+	return left
+}
 
-// Machine writes a time as the datetime attribute wants it.
-func (cardView) Machine(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+// cancelLink leads to this page anew, which ends a set-up, and keeps where to
+// go on to afterwards.
+func (v cardView) cancelLink() string {
+	if v.ReturnTo == "" {
+		return link(v.Site.Prefix)
+	}
+	return link(v.Site.Prefix) + "?return_to=" + queryValue(v.ReturnTo)
+}

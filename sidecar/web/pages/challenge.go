@@ -26,7 +26,7 @@ type Challenge struct {
 	Tokens map[string]string
 }
 
-// challengeView is a Challenge made ready for its template.
+// challengeView is a Challenge made ready for its page.
 type challengeView struct {
 	frame
 	Challenge
@@ -52,7 +52,7 @@ func (r *Renderer) Challenge(w http.ResponseWriter, status int, c Challenge) err
 	}
 	view.frame = frame{Site: r.site, Assets: r.assets, Title: view.Heading, Layout: "narrow", tokens: c.Tokens}
 	view.Wait.setHeader(w.Header())
-	return write(w, status, r.challenge, view)
+	return write(w, status, challengePage(view))
 }
 
 // FieldError reports whether the error is about a field that the page shows.

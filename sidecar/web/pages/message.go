@@ -16,7 +16,7 @@ type Message struct {
 	RetryAfter int
 }
 
-// messageView is a Message made ready for its template.
+// messageView is a Message made ready for its page.
 type messageView struct {
 	frame
 	Message
@@ -34,5 +34,5 @@ func (r *Renderer) Message(w http.ResponseWriter, status int, m Message) error {
 		Wait:    newWait(m.RetryAfter),
 	}
 	view.Wait.setHeader(w.Header())
-	return write(w, status, r.message, view)
+	return write(w, status, messagePage(view))
 }

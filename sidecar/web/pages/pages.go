@@ -1,9 +1,13 @@
 // Package pages turns view models into the pages that the sidecar shows to
 // people: the two-factor card, the challenge, and messages such as error
-// pages. It holds their templates, their style sheet, their script and their
+// pages. It holds their markup, their style sheet, their script and their
 // icons, and it decides the headers under which they travel.
 //
-// It imports the standard library and a QR encoder only. It knows no request,
+// The markup is in *.templ; make generate compiles it to *_templ.go. That is why
+// html/template is not here: it calls methods by name, and so the linker would
+// keep every method of every type in the sidecar.
+//
+// It imports the standard library, templ's runtime and a QR encoder only. It knows no request,
 // no policy and no store: whoever calls it has already decided what a person
 // may see. It must never log, never read a clock, and never write a byte of a
 // page before the whole page has been rendered.
@@ -15,18 +19,16 @@ package pages
 
 import (
 	"bytes"
-	"embed"
+	"context"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-)
 
-//go:embed templates
-var templateFiles embed.FS
+	"github.com/a-h/templ"
+)
 
 // Site is what all pages of one policy have in common.
 type Site struct {
@@ -71,14 +73,11 @@ func (s Site) validate() error {
 // Renderer writes the pages of one site. It is immutable and safe for
 // concurrent use.
 type Renderer struct {
-	site      Site
-	assets    assets
-	card      *template.Template
-	challenge *template.Template
-	message   *template.Template
+	site   Site
+	assets assets
 }
 
-// New parses the embedded templates once for a site.
+// New checks a site and names its assets.
 func New(site Site) (*Renderer, error) {
 	if site.Product == "" {
 		site.Product = site.Issuer
@@ -90,20 +89,7 @@ func New(site Site) (*Renderer, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Renderer{site: site, assets: assets}
-	for name, page := range map[string]**template.Template{
-		"card.html":      &r.card,
-		"challenge.html": &r.challenge,
-		"message.html":   &r.message,
-	} {
-		parsed, err := template.New("layout.html").Option("missingkey=error").
-			ParseFS(templateFiles, "templates/layout.html", "templates/parts.html", "templates/"+name)
-		if err != nil {
-			return nil, fmt.Errorf("parsing page template %s: %w", name, err)
-		}
-		*page = parsed
-	}
-	return r, nil
+	return &Renderer{site: site, assets: assets}, nil
 }
 
 // frame is what the layout around every page needs.
@@ -132,13 +118,37 @@ func (f frame) Token(action string) (string, error) {
 	return token, nil
 }
 
+// Action returns where the form of an action is posted.
+func (f frame) Action(name string) string { return link(f.Site.Prefix + "/" + name) }
+
+// bodyClass returns the classes of the body.
+func (f frame) bodyClass() string {
+	if f.HasCodes {
+		return f.Layout + " has-codes"
+	}
+	return f.Layout
+}
+
+// describedBy names what describes a field: its hint, if it has one, and the
+// error, once what was entered is wrong.
+func describedBy(hint string, wrong bool) string {
+	if wrong {
+		return strings.TrimSpace(hint + " error")
+	}
+	return hint
+}
+
 // write renders into memory first, so that a fault never leaves half a page
 // with a status of success behind. On error nothing has been written.
-func write(w http.ResponseWriter, status int, page *template.Template, data any) error {
-	var body bytes.Buffer
-	if err := page.Execute(&body, data); err != nil {
+func write(w http.ResponseWriter, status int, page templ.Component) error {
+	var rendered bytes.Buffer
+	// Rendering waits for nothing, so that no request could end it early.
+	if err := page.Render(context.Background(), &rendered); err != nil {
 		return fmt.Errorf("rendering page: %w", err)
 	}
+	// A browser drops NUL from text, and a name that holds one would read like
+	// another name. No markup has any, so they are made visible here, once.
+	body := bytes.NewBuffer(bytes.ReplaceAll(rendered.Bytes(), []byte{0}, []byte("\uFFFD")))
 	SetHeaders(w.Header())
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Language", "en")
