@@ -130,7 +130,14 @@ func noArgs(_ *cobra.Command, args []string) error {
 	return nil
 }
 
+// markupFromFiles has the templates' runtime read the pages' markup from a folder for
+// temporary files, where whoever may write there would write our pages.
+const markupFromFiles = "TEMPL_DEV_MODE"
+
 func run(ctx context.Context, f flags) error {
+	if os.Getenv(markupFromFiles) != "" {
+		return &usageError{fmt.Errorf("the variable %s is set, by which pages would come from files; unset it", markupFromFiles)}
+	}
 	options, err := f.options()
 	if err != nil {
 		return err

@@ -35,6 +35,14 @@ func sidecar(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return out.String(), errs.String(), code
 }
 
+func TestPagesComeFromNoFiles(t *testing.T) {
+	t.Setenv("TEMPL_DEV_MODE", "true")
+	_, stderr, code := sidecar(t, "--follow", "acme/portal", "--keys", "x", "--redis", "redis://127.0.0.1:1")
+	if code != exitUsage || !strings.Contains(stderr, "TEMPL_DEV_MODE") {
+		t.Errorf("exit code %d, %q", code, stderr)
+	}
+}
+
 func TestHelpExplainsTheProgram(t *testing.T) {
 	t.Parallel()
 	stdout, _, code := sidecar(t, "--help")
