@@ -18,7 +18,9 @@ const (
 	// fails the request, and only some requests can be repeated. A new connection
 	// within the pod costs next to nothing.
 	idleTimeout = 1500 * time.Millisecond
-	bufferSize  = 32 << 10
+	// bufferSize is of what bodies are copied through. A connection's own buffers are
+	// smaller, as net/http has them: bodies pass them by.
+	bufferSize = 32 << 10
 )
 
 func newTransport() *http.Transport {
@@ -45,8 +47,6 @@ func baseTransport() *http.Transport {
 		IdleConnTimeout:       idleTimeout,
 		DisableCompression:    true,
 		ExpectContinueTimeout: time.Second,
-		ReadBufferSize:        bufferSize,
-		WriteBufferSize:       bufferSize,
 		Protocols:             new(http.Protocols),
 	}
 }
