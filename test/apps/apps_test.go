@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -29,6 +28,7 @@ import (
 
 	"github.com/sallyport/sallyport/sidecar/redisstore/redistest"
 	"github.com/sallyport/sallyport/test/chromium"
+	"github.com/sallyport/sallyport/test/stack"
 )
 
 // screenshots is where the tests draw what a person sees, "" for nowhere.
@@ -112,18 +112,7 @@ type door struct {
 // newDoor picks the addresses of an app and its sidecar.
 func newDoor(t *testing.T) *door {
 	t.Helper()
-	return &door{t: t, URL: "http://" + freeAddress(t), behind: "http://" + freeAddress(t)}
-}
-
-// freeAddress is a loopback address that nobody listens on, a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return &door{t: t, URL: "http://" + stack.FreeAddress(t), behind: "http://" + stack.FreeAddress(t)}
 }
 
 // guard puts the sidecar before the app, under the policy of docs/apps.
@@ -142,7 +131,7 @@ func (d *door) guard(app string) {
 	if err := os.WriteFile(file, keys, 0o600); err != nil {
 		d.t.Fatal(err)
 	}
-	ops := freeAddress(d.t)
+	ops := stack.FreeAddress(d.t)
 	run(d.t, nil, binary, "--policy", "../../docs/apps/"+app+"/policy.yaml", "--keys", file, "--epoch-file", filepath.Join(dir, "epoch.json"),
 		"--redis", "redis://"+redistest.Server(d.t).Addr+"/0", "--app", d.behind, "--listen", strings.TrimPrefix(d.URL, "http://"),
 		"--ops-listen", ops, "--insecure-cookies")

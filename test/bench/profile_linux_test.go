@@ -18,6 +18,7 @@ import (
 	"github.com/sallyport/sallyport/sidecar/mfa"
 	"github.com/sallyport/sallyport/sidecar/redisstore"
 	"github.com/sallyport/sallyport/sidecar/server"
+	"github.com/sallyport/sallyport/test/stack"
 )
 
 // profiledSettings is the variable by which this test's binary is told to be a sidecar
@@ -37,8 +38,8 @@ func (b *bench) profile(folder string) {
 	b.must("make the folder for profiles", os.MkdirAll(folder, 0o750))
 	self, err := os.Executable()
 	b.must("find this program", err)
-	s := &sidecar{ops: b.freeAddr()}
-	addr := b.freeAddr()
+	s := &sidecar{ops: stack.FreeAddress(b)}
+	addr := stack.FreeAddress(b)
 	settings, err := json.Marshal(profiled{
 		Policy: b.path("policy.yaml"), Keys: b.path("keys.json"), Redis: b.redisURL, App: "http://" + b.app.addr,
 		Listen: addr, Ops: s.ops, Folder: folder,

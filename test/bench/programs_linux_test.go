@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/sallyport/sallyport/test/stack"
 )
 
 // program is a running process that listens.
@@ -141,18 +143,9 @@ func (b *bench) awaitPort(p *program) time.Duration {
 	})
 }
 
-// freeAddr is an address that nobody listens on.
-func (b *bench) freeAddr() string {
-	b.Helper()
-	listener, err := new(net.ListenConfig).Listen(b.Context(), "tcp", "127.0.0.1:0")
-	b.must("find a free port", err)
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
 func (b *bench) startApp() *program {
 	b.Helper()
-	addr := b.freeAddr()
+	addr := stack.FreeAddress(b)
 	p := b.start("app", addr, b.machine.other, nil, b.built("app"), "-listen", addr)
 	b.awaitPort(p)
 	return p
@@ -160,7 +153,7 @@ func (b *bench) startApp() *program {
 
 func (b *bench) startBare() *program {
 	b.Helper()
-	addr := b.freeAddr()
+	addr := stack.FreeAddress(b)
 	p := b.start("bare", addr, b.machine.proxies, nil, b.built("bare"), "-listen", addr, "-app", "http://"+b.app.addr)
 	b.awaitPort(p)
 	return p
@@ -208,7 +201,7 @@ func (b *bench) startNginx() *program {
 		return nil
 	}
 	_, b.machine.nginx, _ = strings.Cut(strings.TrimSpace(string(out)), "/")
-	addr, conf := b.freeAddr(), b.path("nginx.conf")
+	addr, conf := stack.FreeAddress(b), b.path("nginx.conf")
 	b.must("configure nginx", os.WriteFile(conf, fmt.Appendf(nil, nginxConf, b.dir, b.app.addr, addr), 0o600))
 	p := b.start("nginx", addr, b.machine.proxies, nil, path, "-c", conf, "-p", b.dir, "-e", "stderr")
 	b.awaitPort(p)
@@ -240,8 +233,8 @@ func (b *bench) writePolicy() {
 // startSidecar starts one and waits until it is ready.
 func (b *bench) startSidecar() *sidecar {
 	b.Helper()
-	s := &sidecar{ops: b.freeAddr()}
-	addr := b.freeAddr()
+	s := &sidecar{ops: stack.FreeAddress(b)}
+	addr := stack.FreeAddress(b)
 	s.program = b.start("sidecar", addr, b.machine.proxies, nil, b.built("sidecar"),
 		"--policy", b.path("policy.yaml"), "--keys", b.path("keys.json"), "--redis", b.redisURL, "--app", "http://"+b.app.addr,
 		"--listen", addr, "--ops-listen", s.ops, "--insecure-cookies")

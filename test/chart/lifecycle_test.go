@@ -26,7 +26,7 @@ import (
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
 	"github.com/sallyport/sallyport/sidecar/redisstore/redistest"
 	"github.com/sallyport/sallyport/test/apiserver"
-	"github.com/sallyport/sallyport/test/operator"
+	"github.com/sallyport/sallyport/test/stack"
 )
 
 const (
@@ -133,7 +133,7 @@ func (c *cluster) work(t *testing.T) *mfav1alpha1.MFAPolicy {
 	if err := c.Client.Get(t.Context(), client.ObjectKey{Namespace: system, Name: "sallyport-controller"}, deployment); err != nil {
 		t.Fatal(err)
 	}
-	webhook := strings.Replace(operator.FreeAddress(t), "127.0.0.1", "localhost", 1)
+	webhook := strings.Replace(stack.FreeAddress(t), "127.0.0.1", "localhost", 1)
 	stop := c.operate(t, deployment.Spec.Template.Spec, webhook, dir)
 	password := new(corev1.Secret)
 	eventually(t, "the operator has chosen a password for Redis", func(ctx context.Context) error {

@@ -6,9 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/pquerna/otp/totp"
 
 	"github.com/sallyport/sallyport/test/stack"
 )
@@ -17,14 +14,7 @@ import (
 type visitor struct {
 	*stack.Browser
 	name  string
-	phone *phone
-}
-
-// phone is an authenticator app with one account. It shows no code twice, whichever of
-// the person's windows asks for one.
-type phone struct {
-	secret string
-	spent  time.Time // the step of the last code
+	phone *stack.Phone
 }
 
 // signIn has a user sign in with the password, and no more.
@@ -42,39 +32,17 @@ func (p *portal) enrolled(t *testing.T, user string) *visitor {
 	t.Helper()
 	v := p.signIn(t, user)
 	pending := v.Submit(v.Visit(stack.Prefix), "/enable", nil)
-	v.phone = &phone{secret: pending.Secret()}
-	if page := v.Submit(pending, "/confirm", map[string]string{"code": v.code(t)}); len(page.Codes()) == 0 {
+	v.phone = stack.NewPhone(pending.Secret())
+	if page := v.Submit(pending, "/confirm", map[string]string{"code": v.phone.Code(t)}); len(page.Codes()) == 0 {
 		t.Fatalf("the enrolment of %s ended with %d:\n%s", user, page.Status, page.Body)
 	}
 	return v
 }
 
-// code reads the phone: a code that was not used yet.
-func (v *visitor) code(t *testing.T) string {
-	t.Helper()
-	const step = 30 * time.Second
-	next := time.Now().Truncate(step)
-	if !next.After(v.phone.spent) {
-		next = v.phone.spent.Add(step)
-	}
-	until(t, "the phone shows a new code", func(context.Context) error {
-		if wait := time.Until(next); wait > step-time.Second { // one of the next step is accepted
-			return fmt.Errorf("in %s", wait)
-		}
-		return nil
-	})
-	code, err := totp.GenerateCode(v.phone.secret, next)
-	if err != nil {
-		t.Fatalf("read the phone: %v", err)
-	}
-	v.phone.spent = next
-	return code
-}
-
 // passes meets the challenge with a code.
 func (v *visitor) passes(t *testing.T) {
 	t.Helper()
-	if answer := v.Submit(v.Visit("/my"), "/challenge", map[string]string{"code": v.code(t)}); answer.Status != http.StatusSeeOther {
+	if answer := v.Submit(v.Visit("/my"), "/challenge", map[string]string{"code": v.phone.Code(t)}); answer.Status != http.StatusSeeOther {
 		t.Fatalf("the challenge answered %d:\n%s", answer.Status, answer.Body)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
+	"github.com/sallyport/sallyport/test/stack"
 )
 
 // Sidecar is the sidecar of a pod, run as a process from the pod's own spec.
@@ -42,7 +43,7 @@ func (c *Cluster) RunSidecar(pod *corev1.Pod, app string) *Sidecar {
 	container := &pod.Spec.InitContainers[at]
 	mount := filepath.Join(c.dir, "mounts", string(pod.UID))
 	c.mount(pod, mount)
-	traffic, ops := "127.0.0.1:"+freePort(c.t), "127.0.0.1:"+freePort(c.t)
+	traffic, ops := stack.FreeAddress(c.t), stack.FreeAddress(c.t)
 	args := make([]string, 0, len(container.Args))
 	for _, arg := range container.Args {
 		args = append(args, strings.ReplaceAll(arg, mfav1alpha1.SidecarMount, mount))
@@ -203,7 +204,7 @@ func (c *Cluster) Running(pod *corev1.Pod) {
 // App starts the workspace app and returns its origin.
 func App(t testing.TB) string {
 	t.Helper()
-	address := "127.0.0.1:" + freePort(t)
+	address := stack.FreeAddress(t)
 	cmd := exec.Command(binary(t, "workspace", true), "--listen", address) //nolint:noctx // it is stopped below
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

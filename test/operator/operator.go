@@ -12,8 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -34,6 +32,7 @@ import (
 	"github.com/sallyport/sallyport/sidecar/redisstore/redistest"
 	"github.com/sallyport/sallyport/test/apiserver"
 	"github.com/sallyport/sallyport/test/await"
+	"github.com/sallyport/sallyport/test/stack"
 )
 
 const (
@@ -164,7 +163,7 @@ func (c *Cluster) Operator(flags ...string) *Process {
 // Launch starts one more operator, ready or not.
 func (c *Cluster) Launch(flags ...string) *Process {
 	c.t.Helper()
-	webhook, health, metrics := freePort(c.t), freePort(c.t), freePort(c.t)
+	webhook, health, metrics := stack.FreePort(c.t), stack.FreePort(c.t), stack.FreePort(c.t)
 	args := append([]string{
 		"--namespace", Namespace, "--sidecar-image", Image, "--redis-dir", filepath.Join(c.dir, "redis"),
 		"--webhook-listen", "127.0.0.1:" + webhook, "--webhook-url", "https://localhost:" + webhook,
@@ -265,30 +264,6 @@ func (p *Process) Kill() {
 func Await(t testing.TB, what string, try func(context.Context) error) {
 	t.Helper()
 	await.Until(t, patience, what, try)
-}
-
-// FreeAddress is one of this machine on which nothing listens.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
-	return "127.0.0.1:" + freePort(t)
-}
-
-// freePort is one on which nothing listens. It lies below those that a system gives
-// to connections: one of these may be taken again before a program listens on it.
-func freePort(t testing.TB) string {
-	t.Helper()
-	const lowest, highest = 10000, 32000
-	for range 100 {
-		port := strconv.Itoa(lowest + rand.IntN(highest-lowest))
-		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
-		if err != nil {
-			continue
-		}
-		_ = listener.Close() // it was only a try
-		return port
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // built are the programs of this module, built once for a test binary.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/sallyport/sallyport/test/stack"
 )
 
 // Replicas are operators that elect a leader, behind one address as a Service has it.
@@ -23,14 +25,14 @@ type Replicas struct {
 // Replicas starts n operators and waits until all of them serve admission.
 func (c *Cluster) Replicas(n int, flags ...string) *Replicas {
 	c.t.Helper()
-	listener, err := new(net.ListenConfig).Listen(c.t.Context(), "tcp", "127.0.0.1:"+freePort(c.t))
+	listener, err := new(net.ListenConfig).Listen(c.t.Context(), "tcp", stack.FreeAddress(c.t))
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	r := new(Replicas)
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	for range n {
-		own := freePort(c.t)
+		own := stack.FreePort(c.t)
 		r.ports = append(r.ports, own)
 		r.Processes = append(r.Processes, c.Operator(append([]string{
 			"--leader-elect", "--webhook-listen", "127.0.0.1:" + own, "--webhook-url", "https://localhost:" + port,

@@ -7,9 +7,6 @@ import (
 	"net/http/cookiejar"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/pquerna/otp/totp"
 
 	"github.com/sallyport/sallyport/test/stack"
 )
@@ -21,14 +18,7 @@ type Visitor struct {
 	c       *Cluster
 	sidecar *Sidecar
 	user    string
-	phone   *phone
-}
-
-// phone is an authenticator app with one account. It shows no code twice, whichever of
-// the person's windows asks for one.
-type phone struct {
-	secret string
-	spent  time.Time // the step of the last code
+	phone   *stack.Phone
 }
 
 // SignIn has a user sign in at the app, through its sidecar.
@@ -51,9 +41,9 @@ func (c *Cluster) SignIn(sidecar *Sidecar, user string) *Visitor {
 func (p *Visitor) Enrol() {
 	p.t.Helper()
 	pending := p.Submit(p.Visit(stack.Prefix), "/enable", nil)
-	p.phone = &phone{secret: pending.Secret()}
-	p.c.Confide("a user's seed", p.phone.secret)
-	p.keep(p.Submit(pending, "/confirm", map[string]string{"code": p.code()}))
+	p.phone = stack.NewPhone(pending.Secret())
+	p.c.Confide("a user's seed", pending.Secret())
+	p.keep(p.Submit(pending, "/confirm", map[string]string{"code": p.phone.Code(p.t)}))
 }
 
 // NewCodes has the person make new recovery codes.
@@ -74,29 +64,6 @@ func (p *Visitor) keep(page *stack.Page) {
 	}
 }
 
-// code reads the phone: a code that was not used yet. One of the next step is
-// accepted too; before that the phone has none.
-func (p *Visitor) code() string {
-	p.t.Helper()
-	const step = 30 * time.Second
-	next := time.Now().Truncate(step)
-	if !next.After(p.phone.spent) {
-		next = p.phone.spent.Add(step)
-	}
-	Await(p.t, "the phone shows a new code", func(context.Context) error {
-		if wait := time.Until(next); wait > step-time.Second {
-			return fmt.Errorf("in %s", wait)
-		}
-		return nil
-	})
-	code, err := totp.GenerateCode(p.phone.secret, next)
-	if err != nil {
-		p.t.Fatalf("read the phone: %v", err)
-	}
-	p.phone.spent = next
-	return code
-}
-
 // Again is the same person, with the same phone, who signs in anew at the app.
 func (p *Visitor) Again() *Visitor {
 	p.t.Helper()
@@ -108,7 +75,7 @@ func (p *Visitor) Again() *Visitor {
 // Pass meets the challenge with a code.
 func (p *Visitor) Pass() {
 	p.t.Helper()
-	answer := p.Submit(p.Visit("/my/profile"), "/challenge", map[string]string{"code": p.code()})
+	answer := p.Submit(p.Visit("/my/profile"), "/challenge", map[string]string{"code": p.phone.Code(p.t)})
 	if answer.Status != http.StatusSeeOther {
 		p.t.Fatalf("the challenge answered %d:\n%s", answer.Status, answer.Body)
 	}

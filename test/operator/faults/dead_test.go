@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sallyport/sallyport/test/operator"
+	"github.com/sallyport/sallyport/test/stack"
 )
 
 // listener stands where the operator's webhook was, and counts who calls.
@@ -111,7 +112,7 @@ func TestOutsideEveryPolicyWithADeadOperator(t *testing.T) {
 		before[name] = asCreated(pod)
 		c.Remove(pod)
 	}
-	address := operator.FreeAddress(t)
+	address := stack.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	process := c.Operator("--webhook-listen", address, "--webhook-url", "https://localhost:"+port)
 	p := operator.Portal("watched")

@@ -17,13 +17,14 @@ import (
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
 	"github.com/sallyport/sallyport/test/operator"
+	"github.com/sallyport/sallyport/test/stack"
 )
 
 // TestAtRest lets the operator look at a policy again and again, and restarts it:
 // where nothing changes, nothing is written, and nobody is told anything.
 func TestAtRest(t *testing.T) {
 	c := operator.Shared(t)
-	address := operator.FreeAddress(t)
+	address := stack.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	flags := []string{"--resync", "200ms", "--webhook-listen", address, "--webhook-url", "https://localhost:" + port}
 	process := c.Operator(flags...)
