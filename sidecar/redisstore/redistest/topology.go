@@ -1,12 +1,13 @@
 package redistest
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // clusterSlots is the number of hash slots of a cluster.
@@ -74,21 +75,28 @@ func Sentinel(t testing.TB, password string) (sentinel, primary, replica *Node) 
 	}
 	primary = Server(t, args...)
 	replica = Replica(t, primary, args...)
-	sentinel = start(t, "+slave slave", func(port string) []string {
+	sentinel = watching(t, primary, 1, time.Second, auth)
+	return sentinel, primary, replica
+}
+
+// watching starts a Sentinel that takes a primary for lost after so long, and promotes
+// a replica where so many agree. It waits until the Sentinel knows of the replica.
+func watching(t testing.TB, primary *Node, quorum int, lostAfter time.Duration, more string) *Node {
+	t.Helper()
+	return start(t, "+slave slave", func(port string) []string {
 		dir := t.TempDir()
 		config := filepath.Join(dir, "sentinel.conf")
 		write(t, config, strings.Join([]string{
 			"bind 127.0.0.1",
 			"port " + port,
 			"dir " + dir,
-			"sentinel monitor " + Master + " " + strings.Replace(primary.Addr, ":", " ", 1) + " 1",
-			"sentinel down-after-milliseconds " + Master + " 1000",
-			"sentinel failover-timeout " + Master + " 3000",
-			auth,
+			fmt.Sprintf("sentinel monitor %s %s %d", Master, strings.Replace(primary.Addr, ":", " ", 1), quorum),
+			fmt.Sprintf("sentinel down-after-milliseconds %s %d", Master, lostAfter.Milliseconds()),
+			fmt.Sprintf("sentinel failover-timeout %s %d", Master, 3*lostAfter.Milliseconds()),
+			more,
 		}, "\n"))
 		return []string{config, "--sentinel"}
 	})
-	return sentinel, primary, replica
 }
 
 // Sentinels starts as many Sentinels, which watch a primary together and agree by
@@ -97,19 +105,7 @@ func Sentinels(t testing.TB, primary *Node, size int) []*Node {
 	t.Helper()
 	nodes := make([]*Node, size)
 	for i := range nodes {
-		nodes[i] = start(t, "+slave slave", func(port string) []string {
-			dir := t.TempDir()
-			config := filepath.Join(dir, "sentinel.conf")
-			write(t, config, strings.Join([]string{
-				"bind 127.0.0.1",
-				"port " + port,
-				"dir " + dir,
-				"sentinel monitor " + Master + " " + strings.Replace(primary.Addr, ":", " ", 1) + " " + strconv.Itoa(size/2+1),
-				"sentinel down-after-milliseconds " + Master + " 2000",
-				"sentinel failover-timeout " + Master + " 6000",
-			}, "\n"))
-			return []string{config, "--sentinel"}
-		})
+		nodes[i] = watching(t, primary, size/2+1, 2*time.Second, "")
 	}
 	for i, n := range nodes {
 		for j, other := range nodes {
