@@ -78,7 +78,7 @@ var validations = []validation{
 			!object.spec.?shareProcessNamespace.orValue(false)`,
 		"hostNetwork, hostPID and shareProcessNamespace are refused in pods that an MFAPolicy selects.",
 		`'A pod that an MFAPolicy selects must not set hostNetwork, hostPID or shareProcessNamespace: each opens the sidecar, or a way around it.
-		 Remove the field from the pod'`,
+		Remove the field from the pod'`,
 	},
 	{
 		creation, `variables.sidecars.all(c, c.?restartPolicy.orValue('') == 'Always')`,
@@ -106,7 +106,7 @@ var validations = []validation{
 				size(args) == 18 && args[14] == '--redis-key-prefix' && args[16] == '--probes' && size(variables.redirects) > 0))`,
 		"The sidecar's arguments are not what the operator injects.",
 		`'The arguments of the init container sallyport are not what the operator injects. Leave the container out: the
-		 injector adds it'`,
+		injector adds it'`,
 	},
 	{
 		creation, `variables.sidecars.all(c,
@@ -115,7 +115,7 @@ var validations = []validation{
 			c.env[1].name == 'POD_UID' && c.env[1].?valueFrom.?fieldRef.?fieldPath.orValue('') == 'metadata.uid')`,
 		"The sidecar's environment is not what the operator injects.",
 		`'The environment of the init container sallyport is not what the operator injects. Leave the container out:
-		 the injector adds it'`,
+		the injector adds it'`,
 	},
 	{
 		creation, `variables.sidecars.all(c, !has(c.lifecycle) && !has(c.workingDir) &&
@@ -165,7 +165,7 @@ var validations = []validation{
 			size(c.?securityContext.?capabilities.?add.orValue([])) == 0)`,
 		"The sidecar's securityContext is not what the operator injects.",
 		`'The securityContext of the init container sallyport is not what the operator injects. Leave the container out:
-		 the injector adds it'`,
+		the injector adds it'`,
 	},
 	{
 		creation, `variables.secretVolumes.all(v, v == 'sallyport') &&
