@@ -115,6 +115,23 @@ func (c *Cluster) Admit(pod *corev1.Pod) {
 	c.Create(pod)
 }
 
+// AdmitBare creates a pod that no policy selects any more, and waits until the API
+// server takes it as it is.
+func (c *Cluster) AdmitBare(pod *corev1.Pod) {
+	c.t.Helper()
+	Await(c.t, "the API server takes up that the rules are gone", func(ctx context.Context) error {
+		tried := pod.DeepCopy()
+		if err := c.Client.Create(ctx, tried, client.DryRunAll); err != nil {
+			return err
+		}
+		if Injected(tried) {
+			return errors.New("a pod of a policy that is gone still gets a sidecar")
+		}
+		return nil
+	})
+	c.Create(pod)
+}
+
 // AwaitInjection waits until a pod like this one would get a sidecar.
 func (c *Cluster) AwaitInjection(pod *corev1.Pod) {
 	c.t.Helper()
