@@ -63,9 +63,10 @@ func (t *Transport) CloseIdleConnections() {
 // Got1xxResponse.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) { return t.Send(r, nil) }
 
-// Send is RoundTrip, but that interim sees the header of each 1xx answer first, and
-// may change it. Interim may be nil.
-func (t *Transport) Send(r *http.Request, interim func(http.Header)) (*http.Response, error) {
+// Send is RoundTrip, but that interim sees each 1xx answer first, and may change its
+// header. Interim may be nil. A body that the answer has tells by Buffered() int how much
+// of it can be read without waiting, unless it came by the standard Transport.
+func (t *Transport) Send(r *http.Request, interim func(status int, header http.Header)) (*http.Response, error) {
 	if !t.plain(r) {
 		return t.standard.RoundTrip(WithInterim(r, interim))
 	}
@@ -84,14 +85,14 @@ func (t *Transport) Send(r *http.Request, interim func(http.Header)) (*http.Resp
 	}
 }
 
-// WithInterim returns r with a client trace by which interim sees the header of
-// each 1xx answer before traces that r already has. Interim may be nil.
-func WithInterim(r *http.Request, interim func(http.Header)) *http.Request {
+// WithInterim returns r with a client trace by which interim sees each 1xx answer
+// before traces that r already has. Interim may be nil.
+func WithInterim(r *http.Request, interim func(status int, header http.Header)) *http.Request {
 	if interim == nil {
 		return r
 	}
-	trace := &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
-		interim(http.Header(h))
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
+		interim(status, http.Header(h))
 		return nil
 	}}
 	return r.WithContext(httptrace.WithClientTrace(r.Context(), trace))

@@ -33,7 +33,7 @@ type exchange struct {
 
 // exchange sends r and returns the answer. Again says that it may be tried on
 // another connection, for this one was closed by the app before the request came.
-func (t *Transport) exchange(c *conn, r *http.Request, interim func(http.Header)) (_ *http.Response, again bool, err error) {
+func (t *Transport) exchange(c *conn, r *http.Request, interim func(int, http.Header)) (_ *http.Response, again bool, err error) {
 	c.begin(t.maxHeader())
 	x := &exchange{transport: t, conn: c, ctx: r.Context()}
 	// Closing is what interrupts a read and a write. A connection on which this
@@ -88,7 +88,7 @@ func (x *exchange) send(r *http.Request) bool {
 }
 
 // answer reads the header of the final answer. 101 is final: nobody asked for it.
-func (x *exchange) answer(r *http.Request, interim func(http.Header)) (*http.Response, error) {
+func (x *exchange) answer(r *http.Request, interim func(int, http.Header)) (*http.Response, error) {
 	trace := httptrace.ContextClientTrace(x.ctx)
 	traced := trace != nil && trace.Got1xxResponse != nil
 	for {
@@ -102,7 +102,7 @@ func (x *exchange) answer(r *http.Request, interim func(http.Header)) (*http.Res
 			return response, nil
 		}
 		if interim != nil {
-			interim(response.Header)
+			interim(status, response.Header)
 		}
 		if traced {
 			if err := trace.Got1xxResponse(status, textproto.MIMEHeader(response.Header)); err != nil {
@@ -213,6 +213,14 @@ func (b *body) Read(p []byte) (int, error) {
 		err = context.Cause(b.exchange.ctx)
 	}
 	return n, b.ended(err)
+}
+
+// Buffered returns how many bytes are here already, framing counted in.
+func (b *body) Buffered() int {
+	if b.ended(nil) != nil {
+		return 0 // the connection may be another exchange's by now
+	}
+	return b.exchange.conn.in.Buffered()
 }
 
 // Close closes the connection where the answer has not come to its end. It may be

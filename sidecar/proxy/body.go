@@ -59,6 +59,32 @@ func (b *endingBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// lentBody is the client's body while the app's transport reads it. The transport may
+// close its own view of it, and may go on reading when the request is over; net/http
+// allows for neither.
+type lentBody struct {
+	io.ReadCloser
+
+	back atomic.Bool
+}
+
+var errTakenBack = errors.New("read of a request's body after the request was over")
+
+func (b *lentBody) Read(p []byte) (int, error) {
+	if b.back.Load() {
+		return 0, errTakenBack
+	}
+	return b.ReadCloser.Read(p)
+}
+
+// Close takes the body from the transport, and leaves the client's open.
+func (b *lentBody) Close() error {
+	b.takeBack()
+	return nil
+}
+
+func (b *lentBody) takeBack() { b.back.Store(true) }
+
 // forwardTrailers sends on the trailers that the client announced and hygiene left.
 // Others are not announced to the app either, so that it need not expect them.
 func forwardTrailers(in, out *http.Request) {

@@ -96,15 +96,19 @@ type Proxy struct {
 	http1      *appconn.Transport
 	http2      *http.Transport
 	buffers    *bufferPool
+	log        *slog.Logger
 	reverseLog *log.Logger
 }
 
 // New returns a Proxy. Call Close when it is no longer used.
 func New(c Config) *Proxy {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
 	p := &Proxy{
 		app: c.App, own: wire.Named(c.OwnCookies), onError: c.ErrorHandler,
 		http1: appconn.New(c.App, newTransport()), http2: newCleartextHTTP2Transport(), buffers: newBufferPool(),
-		reverseLog: log.New(reverseLog{c.Log}, "", 0),
+		log: c.Log, reverseLog: log.New(reverseLog{c.Log}, "", 0),
 	}
 	if p.onError == nil {
 		p.onError = badGateway
@@ -127,6 +131,10 @@ func (p *Proxy) Forward(w http.ResponseWriter, r *http.Request, f Forwarding) {
 		defer done()
 	}
 	x := &forward{Forwarding: f, proxy: p, in: r}
+	if r.Header.Get("Upgrade") == "" && !x.isHTTP2() {
+		(&exchange{forward: x, w: w}).run()
+		return
+	}
 	(&httputil.ReverseProxy{
 		// Rewrite and not Director: with Director, a client's Connection header can
 		// take away the headers that are set here.
@@ -148,11 +156,18 @@ type forward struct {
 	in    *http.Request
 }
 
-// rewrite makes the request to the app. The reverse proxy has removed hop-by-hop
-// and forwarding headers from it, and re-encoded a query that Go cannot parse: what
-// was meant by that query is for the app to say, so it goes as it came.
+// rewrite makes the request to the app of that of the reverse proxy, which has removed
+// hop-by-hop and forwarding headers from it.
 func (f *forward) rewrite(pr *httputil.ProxyRequest) {
-	in, out, app := pr.In, pr.Out, f.proxy.app
+	f.address(pr.Out)
+	forwardTrailers(f.in, pr.Out)
+}
+
+// address turns a copy of the client's request to the app, and tells it what it may
+// know. What was meant by a query that Go cannot parse is for the app to say, so each
+// goes as it came.
+func (f *forward) address(out *http.Request) {
+	in, app := f.in, f.proxy.app
 	out.URL.Scheme, out.URL.Host = app.Scheme, app.Host
 	out.URL.RawQuery, out.URL.ForceQuery = in.URL.RawQuery, in.URL.ForceQuery
 	if raw := rawPath(in); raw != out.URL.EscapedPath() && strings.HasPrefix(raw, "/") && !strings.HasPrefix(raw, "//") {
@@ -166,7 +181,6 @@ func (f *forward) rewrite(pr *httputil.ProxyRequest) {
 		dropOverrides(out.Header)
 	}
 	f.Assertion.set(out.Header)
-	forwardTrailers(in, out)
 }
 
 // overrides name another path or method to apps that heed them.

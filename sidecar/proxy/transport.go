@@ -51,14 +51,20 @@ func baseTransport() *http.Transport {
 	}
 }
 
-// RoundTrip sends a request to the app: by HTTP/1.1, which every app speaks, but for
-// gRPC. 1xx answers lose the cookies that the final answer may not set either.
+// RoundTrip sends what the reverse proxy carries: gRPC by HTTP/2, and else by HTTP/1.1.
+// 1xx answers lose the cookies that the final answer may not set either.
 func (f *forward) RoundTrip(r *http.Request) (*http.Response, error) {
-	interim := func(h http.Header) { f.proxy.dropCookies(h, f.Forwarding) }
-	if f.in.ProtoMajor == 2 && f.proxy.app.Scheme == "http" && isGRPC(f.in.Header.Get("Content-Type")) {
+	interim := func(_ int, h http.Header) { f.proxy.dropCookies(h, f.Forwarding) }
+	if f.isHTTP2() {
 		return f.proxy.http2.RoundTrip(appconn.WithInterim(r, interim))
 	}
 	return f.proxy.http1.Send(r, interim)
+}
+
+// isHTTP2 reports whether the app is asked by HTTP/2. HTTP/1.1 is what every app
+// speaks, but for gRPC.
+func (f *forward) isHTTP2() bool {
+	return f.in.ProtoMajor == 2 && f.proxy.app.Scheme == "http" && isGRPC(f.in.Header.Get("Content-Type"))
 }
 
 // isGRPC tells gRPC from gRPC-Web, which is made for HTTP/1.1.
@@ -88,8 +94,6 @@ func (b *bufferPool) Put(buffer []byte) { b.pool.Put((*[bufferSize]byte)(buffer)
 type reverseLog struct{ log *slog.Logger }
 
 func (l reverseLog) Write(line []byte) (int, error) {
-	if l.log != nil {
-		l.log.Debug("An answer of the app was cut short", slog.String("cause", strings.TrimSpace(string(line))))
-	}
+	l.log.Debug("An answer of the app was cut short", slog.String("cause", strings.TrimSpace(string(line))))
 	return len(line), nil
 }

@@ -266,9 +266,8 @@ func (d *door) pass(w http.ResponseWriter, r *http.Request, v *visit) {
 	} else {
 		d.touch(r.Context(), v)
 	}
-	ctx, release := d.watch(r, v)
-	defer release()
-	d.forward(w, r.WithContext(ctx), v)
+	defer d.watch(r, v)()
+	d.forward(w, r, v)
 }
 
 // endsVerification reports whether the request ends this sign-in's verification:

@@ -219,7 +219,9 @@ func (s *Server) front() http.Handler {
 		defer s.metrics.inFlight.Dec()
 		hurry(w, r)
 		if d := s.current.Load(); d != nil {
-			d.ServeHTTP(w, withRequestInfo(r, s.Random))
+			r, done := begin(r, s.Random)
+			defer done()
+			d.ServeHTTP(w, r)
 			return
 		}
 		s.metrics.decisions.WithLabelValues(authz.Refuse.String()).Inc()

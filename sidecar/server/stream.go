@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -19,16 +18,15 @@ const maxDoubts = 2
 // it may no longer pass: a WebSocket or an event stream must not outlive the
 // verification it was opened with. Nothing runs for a request that is over before
 // the first check.
-func (d *door) watch(r *http.Request, v *visit) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(r.Context())
+func (d *door) watch(r *http.Request, v *visit) (release func()) {
 	w := &watcher{
-		door: d, request: r.WithContext(ctx), token: v.token, class: v.class, cancel: cancel,
+		door: d, request: r, token: v.token, class: v.class,
 		subject: v.visitor.Identity.Subject, user: v.visitor.User.Key,
 	}
 	w.mu.Lock()
 	w.timer = time.AfterFunc(d.recheck, w.check)
 	w.mu.Unlock()
-	return ctx, w.release
+	return w.release
 }
 
 type watcher struct {
@@ -38,7 +36,6 @@ type watcher struct {
 	class   authz.Path
 	subject string
 	user    string
-	cancel  context.CancelFunc
 
 	mu     sync.Mutex
 	timer  *time.Timer
@@ -51,7 +48,6 @@ func (w *watcher) release() {
 	w.done = true
 	w.timer.Stop()
 	w.mu.Unlock()
-	w.cancel()
 }
 
 func (w *watcher) check() {
@@ -75,7 +71,7 @@ func (w *watcher) check() {
 		}
 		w.door.audit.write(w.request.Context(), eventStreamCut,
 			slog.String("user", w.user), slog.String("decision", again.decision.String()))
-		w.cancel()
+		cut(w.request)
 		return
 	}
 	w.timer.Reset(w.door.recheck)

@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// exchange is an ordinary request: one answer, and the connection goes on as it was.
+//
+// The standard reverse proxy could carry it, and does carry the others. But it copies
+// the request and its headers deeply, for rewriting that is not done here, and writes
+// every answer out in pieces where it is asked to hold nothing back: a fifth of what a
+// request costs. What it guards against is guarded against here too.
+type exchange struct {
+	*forward
+
+	w http.ResponseWriter
+
+	// The app's interim answers may come while the final one is passed on already,
+	// where the standard transport carries the request.
+	mu       sync.Mutex
+	answered bool
+}
+
+func (x *exchange) run() {
+	out := x.request()
+	if x.in.ContentLength != 0 {
+		lent := &lentBody{ReadCloser: x.in.Body}
+		defer lent.takeBack()
+		out.Body = lent
+	} else {
+		out.Body = nil
+	}
+	forwardTrailers(x.in, out)
+	response, err := x.proxy.http1.Send(out, x.interim)
+	x.final()
+	if err != nil {
+		x.fail(x.w, out, err)
+		return
+	}
+	defer func() { _ = response.Body.Close() }()
+	dropHopByHop(response.Header)
+	if err := x.modify(response); err != nil {
+		x.fail(x.w, out, err)
+		return
+	}
+	x.answer(response)
+}
+
+// request makes the request to the app. It shares the values of headers with the
+// client's, and changes none of them in place.
+func (x *exchange) request() *http.Request {
+	out := x.in.WithContext(x.in.Context()) // a shallow copy
+	url := *x.in.URL
+	out.URL, out.Close = &url, false
+	out.Header = make(http.Header, len(x.in.Header)+addedHeaders)
+	maps.Copy(out.Header, x.in.Header)
+	dropHopByHop(out.Header)
+	if httpguts.HeaderValuesContainsToken(x.in.Header["Te"], "trailers") {
+		out.Header["Te"] = []string{"trailers"}
+	}
+	if _, told := out.Header["User-Agent"]; !told {
+		out.Header["User-Agent"] = nil // net/http would add its own
+	}
+	x.address(out)
+	return out
+}
+
+// addedHeaders is how many the proxy adds: who asks, and what is asserted.
+const addedHeaders = 8
+
+// interim passes a 1xx answer on.
+func (x *exchange) interim(status int, header http.Header) {
+	x.proxy.dropCookies(header, x.Forwarding)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.answered {
+		return
+	}
+	own := x.w.Header()
+	maps.Copy(own, header)
+	x.w.WriteHeader(status)
+	clear(own)
+}
+
+// final ends the time of interim answers.
+func (x *exchange) final() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.answered = true
+}
+
+// answer passes the app's answer on.
+func (x *exchange) answer(response *http.Response) {
+	header := x.w.Header()
+	for name, values := range response.Header {
+		header[name] = append(header[name], values...)
+	}
+	announced := slices.Sorted(maps.Keys(response.Trailer))
+	if len(announced) > 0 {
+		header.Add("Trailer", strings.Join(announced, ", "))
+	}
+	x.w.WriteHeader(response.StatusCode)
+	if err := x.copyBody(response.Body); err != nil {
+		x.proxy.log.Debug("An answer of the app was cut short", slog.String("cause", err.Error()))
+		panic(http.ErrAbortHandler) // by nothing else would the client know
+	}
+	_ = response.Body.Close() // now it is known which trailers came
+	if len(response.Trailer) > 0 {
+		_ = http.NewResponseController(x.w).Flush() // of a body with a length, trailers would be dropped
+	}
+	for name, values := range response.Trailer {
+		if len(response.Trailer) != len(announced) {
+			name = http.TrailerPrefix + name
+		}
+		header[name] = append(header[name], values...)
+	}
+}
+
+// copyBody passes on what the app has written as soon as there is nothing more of it
+// to be had without waiting.
+func (x *exchange) copyBody(body io.Reader) error {
+	if body == http.NoBody {
+		return nil
+	}
+	buffer := x.proxy.buffers.Get()
+	defer x.proxy.buffers.Put(buffer)
+	client := http.NewResponseController(x.w)
+	for {
+		if !waiting(body) {
+			if err := client.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+				return err
+			}
+		}
+		n, err := body.Read(buffer)
+		if n > 0 {
+			if _, err := x.w.Write(buffer[:n]); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// waiting reports whether more of the body is here already.
+func waiting(body io.Reader) bool {
+	b, ok := body.(interface{ Buffered() int })
+	return ok && b.Buffered() > 0
+}
+
+// dropHopByHop removes what concerns one connection only (RFC 9110, section 7.6.1).
+func dropHopByHop(h http.Header) {
+	for _, value := range h["Connection"] {
+		for name := range strings.SplitSeq(value, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range []string{
+		"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade",
+	} {
+		delete(h, name)
+	}
+}
