@@ -101,8 +101,9 @@ func (x *exchange) final() {
 // answer passes the app's answer on.
 func (x *exchange) answer(response *http.Response) {
 	header := x.w.Header()
-	for name, values := range response.Header {
-		header[name] = append(header[name], values...)
+	addAll(header, response.Header, "")
+	if _, typed := header["Content-Type"]; !typed {
+		header["Content-Type"] = nil // else net/http would guess one
 	}
 	announced := slices.Sorted(maps.Keys(response.Trailer))
 	if len(announced) > 0 {
@@ -117,11 +118,21 @@ func (x *exchange) answer(response *http.Response) {
 	if len(response.Trailer) > 0 {
 		_ = http.NewResponseController(x.w).Flush() // of a body with a length, trailers would be dropped
 	}
-	for name, values := range response.Trailer {
-		if len(response.Trailer) != len(announced) {
-			name = http.TrailerPrefix + name
+	prefix := ""
+	if len(response.Trailer) != len(announced) {
+		prefix = http.TrailerPrefix
+	}
+	addAll(header, response.Trailer, prefix)
+}
+
+// addAll adds headers to those that are there. It shares the values of new ones.
+func addAll(to, from http.Header, prefix string) {
+	for name, values := range from {
+		name = prefix + name
+		if there, ok := to[name]; ok {
+			values = append(there, values...)
 		}
-		header[name] = append(header[name], values...)
+		to[name] = values
 	}
 }
 
