@@ -138,6 +138,7 @@ func run(ctx context.Context, f flags) error {
 	if os.Getenv(markupFromFiles) != "" {
 		return &usageError{fmt.Errorf("the variable %s is set, by which pages would come from files; unset it", markupFromFiles)}
 	}
+	settleMemory(memoryLimit)
 	options, err := f.options()
 	if err != nil {
 		return err
