@@ -74,7 +74,8 @@ func BenchmarkForward(b *testing.B) {
 // sidecar's cookies are read, the request is cleaned, and the cookies that go to the
 // app are taken.
 func BenchmarkClean(b *testing.B) {
-	own := web.Cookies{}
+	var own web.Cookies
+	token, back := own.Token(), own.Return()
 	source, err := identity.NewEndpoint(
 		policy.EndpointIdentity{Path: "/api/me", Cookies: []string{"session"}, Subject: "/id"},
 		identity.EndpointOptions{App: &url.URL{Scheme: "http", Host: "127.0.0.1:8080"}, Clock: time.Now},
@@ -82,7 +83,9 @@ func BenchmarkClean(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	h := &proxy.Hygiene{OwnCookies: own.Names(), SignificantCookies: []string{"session"}, Reserved: source.Reserved}
+	h := proxy.NewHygiene(proxy.HygieneConfig{
+		OwnCookies: own.Names(), SignificantCookies: []string{"session"}, TrustedHeaders: source.Reserved(), Trusts: source.Trusts,
+	})
 	named := wire.Named(own.Names())
 	r := get("/reports/2026?sort=date",
 		"Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Accept-Encoding", "gzip, deflate, br",
@@ -90,19 +93,20 @@ func BenchmarkClean(b *testing.B) {
 		"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "same-origin", "User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0)",
 		"X-Forwarded-For", "203.0.113.7", "X-Forwarded-Proto", "https",
 	)
-	connection, session, token := []string{"keep-alive"}, strings.Repeat("s", 32), strings.Repeat("t", 43)
+	connection := []string{"keep-alive"}
+	session, secret := "session="+strings.Repeat("s", 32), token+"="+strings.Repeat("t", 43)
 	for _, order := range []struct{ name, line string }{
-		{"own last", "theme=dark; session=" + session + "; _ga=GA1.1.123.456; " + own.Token() + "=" + token},
-		{"own between", "theme=dark; " + own.Token() + "=" + token + "; session=" + session + "; _ga_9X=GS2.1.s17"},
-		{"no own", "theme=dark; session=" + session + "; _ga=GA1.1.123.456"},
+		{"own last", "theme=dark; " + session + "; _ga=GA1.1.123.456; " + secret},
+		{"own between", "theme=dark; " + secret + "; " + session + "; _ga_9X=GS2.1.s17"},
+		{"no own", "theme=dark; " + session + "; _ga=GA1.1.123.456"},
 	} {
 		b.Run(order.name, func(b *testing.B) {
 			cookies := []string{order.line}
 			b.ReportAllocs()
 			for b.Loop() {
 				r.Header["Connection"], r.Header["Cookie"] = connection, cookies
-				proxy.CookieValue(r, own.Token())
-				proxy.CookieValue(r, own.Return())
+				proxy.CookieValue(r, token)
+				proxy.CookieValue(r, back)
 				if refusal := h.Clean(r); refusal != nil {
 					b.Fatal(refusal)
 				}
