@@ -247,7 +247,10 @@ func (e *Endpoint) Strip(r *http.Request) {
 }
 
 // Reserved names what other products' proxies set: no header says who is signed in.
-func (e *Endpoint) Reserved(netip.Addr) []string { return foreignHeaders[:] }
+func (e *Endpoint) Reserved() []string { return foreignHeaders[:] }
+
+// Trusts nobody to set them.
+func (e *Endpoint) Trusts(netip.Addr) bool { return false }
 
 // Forget drops the answers that were remembered for the request's credentials.
 func (e *Endpoint) Forget(r *http.Request) {

@@ -20,6 +20,7 @@ import (
 // the connection and never by a header; from anyone else they make nobody.
 type Headers struct {
 	cfg     policy.HeadersIdentity
+	names   []string // of the configured headers
 	trusted []netip.Prefix
 }
 
@@ -34,7 +35,8 @@ func NewHeaders(cfg policy.HeadersIdentity) (*Headers, error) {
 	if len(cfg.TrustedProxies) == 0 {
 		return nil, errors.New("identity.headers.trustedProxies is empty: nobody's headers could be believed")
 	}
-	h := &Headers{cfg: cfg}
+	h := &Headers{cfg: cfg, names: []string{cfg.Subject, cfg.Account, cfg.Roles, cfg.SignIn}}
+	h.names = slices.DeleteFunc(h.names, func(name string) bool { return name == "" })
 	for _, text := range cfg.TrustedProxies {
 		prefix, err := parsePrefix(text)
 		if err != nil {
@@ -65,20 +67,8 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	return prefix.Masked(), nil
 }
 
-// names lists the configured headers.
-func (h *Headers) names() []string {
-	names := []string{h.cfg.Subject, h.cfg.Account, h.cfg.Roles, h.cfg.SignIn}
-	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
-}
-
-// Reserved names the headers, and what other products' proxies set, for everyone
-// but the trusted proxies.
-func (h *Headers) Reserved(peer netip.Addr) []string {
-	if h.Trusts(peer) {
-		return nil
-	}
-	return slices.Concat(h.names(), foreignHeaders[:])
-}
+// Reserved names the headers, and what other products' proxies set.
+func (h *Headers) Reserved() []string { return slices.Concat(h.names, foreignHeaders[:]) }
 
 // Trusts reports whether the peer may say who is signed in.
 func (h *Headers) Trusts(peer netip.Addr) bool {
@@ -96,7 +86,7 @@ func (h *Headers) Identify(_ context.Context, r *http.Request) Identity {
 		h.Strip(r)
 		return Identity{Kind: Anonymous}
 	}
-	for _, name := range h.names() {
+	for _, name := range h.names {
 		if len(r.Header.Values(name)) > 1 {
 			return indeterminate(ReasonMalformed)
 		}
@@ -139,7 +129,7 @@ func splitRoles(values []string) (roles []string, known bool) {
 
 // Strip removes the identity headers in every spelling, and Authorization.
 func (h *Headers) Strip(r *http.Request) {
-	for _, name := range h.names() {
+	for _, name := range h.names {
 		wire.DelHeader(r.Header, name)
 	}
 	r.Header.Del("Authorization")

@@ -236,7 +236,10 @@ func (j *JWT) Strip(r *http.Request) {
 
 // Reserved names what other products' proxies set: no header beside Authorization
 // says who is signed in.
-func (j *JWT) Reserved(netip.Addr) []string { return foreignHeaders[:] }
+func (j *JWT) Reserved() []string { return foreignHeaders[:] }
+
+// Trusts nobody to set them.
+func (j *JWT) Trusts(netip.Addr) bool { return false }
 
 // Forget has nothing to drop: a token is judged each time.
 func (j *JWT) Forget(*http.Request) {}

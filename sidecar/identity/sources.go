@@ -44,12 +44,13 @@ type Options struct {
 	Observer Observer
 }
 
-// Reserver is a Source that says which headers a peer may not set.
+// Reserver is a Source that says which headers only some peers may set.
 type Reserver interface {
 	Source
-	// Reserved names the headers that say who is signed in and that the peer may
-	// not set. The zero Addr is nobody: it yields all of them.
-	Reserved(peer netip.Addr) []string
+	// Reserved names the headers that say who is signed in.
+	Reserved() []string
+	// Trusts reports whether the peer may set them.
+	Trusts(peer netip.Addr) bool
 }
 
 // New returns the source that the policy selects.

@@ -36,8 +36,11 @@ func TestNewChoosesTheSource(t *testing.T) {
 		if diff := cmp.Diff(tc.cookies, identity.Cookies(tc.cfg)); diff != "" {
 			t.Errorf("%s: cookies: %s", tc.cfg.Type, diff)
 		}
-		if !slices.Contains(source.Reserved(netip.Addr{}), tc.reserved) {
+		if !slices.Contains(source.Reserved(), tc.reserved) {
 			t.Errorf("%s: anybody may set %s", tc.cfg.Type, tc.reserved)
+		}
+		if source.Trusts(netip.MustParseAddr("127.0.0.1")) {
+			t.Errorf("%s: the node's own processes may set %s", tc.cfg.Type, tc.reserved)
 		}
 	}
 	for _, cfg := range []policy.Identity{{}, {Type: policy.IdentityEndpoint}, {Type: "LDAP", Endpoint: &endpoint}} {

@@ -18,11 +18,11 @@ const (
 // where the request holds it twice: a sibling domain can add one, and which came
 // from here is for nobody to guess.
 func CookieValue(r *http.Request, name string) (value string, ok bool) {
-	values := wire.Values(wire.CookieLine(r.Header), name)
-	if len(values) != 1 || !isCookieValue(values[0]) {
+	value, ok = wire.Only(wire.CookieLine(r.Header), name)
+	if !ok || !isCookieValue(value) {
 		return "", false
 	}
-	return values[0], true
+	return value, true
 }
 
 // cleanCookies joins the Cookie headers as RFC 9113, section 8.2.3 does, refuses
@@ -40,17 +40,29 @@ func (h *Hygiene) cleanCookies(r *http.Request) *Refusal {
 			Detail: "The request carries too many cookies. Delete this site's cookies and sign in again.",
 		}
 	}
-	if strings.ContainsFunc(line, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+	if hasControl(line) {
 		return ambiguousCookie()
 	}
 	// What is judged is what goes on: one of the sidecar's own cookies may close a
 	// quote that is open without it.
-	rest := wire.Without(line, wire.Named(h.OwnCookies))
-	if !h.ownSpelling(line) || !newNames(h.SignificantCookies).unambiguous(rest) {
+	rest, exact := h.withoutOwn(line)
+	if !exact || !h.significant.unambiguous(rest) {
 		return ambiguousCookie()
 	}
 	wire.SetCookieLine(r.Header, rest)
 	return nil
+}
+
+// withoutOwn removes the sidecar's cookies, and reports whether all of them came
+// under their exact names.
+func (h *Hygiene) withoutOwn(line string) (rest string, exact bool) {
+	exact = true
+	rest = wire.Without(line, func(p wire.Pair) bool {
+		own := h.own.alike(p)
+		exact = exact && (!own || h.own.exact(p.Name))
+		return own
+	})
+	return rest, exact
 }
 
 func ambiguousCookie() *Refusal {
@@ -58,30 +70,25 @@ func ambiguousCookie() *Refusal {
 		"Delete this site's cookies and sign in again.")
 }
 
-// ownSpelling reports whether the sidecar's cookies come under their exact names.
-func (h *Hygiene) ownSpelling(line string) bool {
-	own := newNames(h.OwnCookies)
-	for p := range wire.Pairs(line) {
-		if own.folds(p.Folded()) && !own.exact(p.Name) {
-			return false
+func hasControl(line string) bool {
+	for i := range len(line) {
+		if line[i] < ' ' || line[i] == 0x7f {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
-// names are the cookies that decide who is signed in.
-type names struct{ spelled, folded []string }
-
-func newNames(spelled []string) names {
-	n := names{spelled: spelled}
-	for _, name := range spelled {
-		n.folded = append(n.folded, wire.Fold(name))
-	}
-	return n
+// names are cookies that must come under their exact names.
+type names struct {
+	spelled []string
+	// alike knows the cookies that any server could take for one of them.
+	alike func(wire.Pair) bool
 }
+
+func newNames(spelled []string) names { return names{spelled: spelled, alike: wire.Named(spelled)} }
 
 func (n names) exact(name string) bool { return slices.Contains(n.spelled, name) }
-func (n names) folds(fold string) bool { return slices.Contains(n.folded, fold) }
 
 // unambiguous reports whether every server finds the same significant cookies in
 // the line: each at most once, under its exact name, with a value of plain
@@ -90,20 +97,19 @@ func (n names) unambiguous(line string) bool {
 	if len(n.spelled) == 0 {
 		return true
 	}
-	seen := map[string]bool{}
+	seen := make([]string, 0, 8) // on the stack
 	var quoted quotes
 	for piece := range strings.SplitSeq(line, ";") {
-		for p := range wire.Pairs(piece) {
-			switch {
-			case !n.folds(p.Folded()):
-				if n.within(piece) {
-					return false
-				}
-			case !n.exact(p.Name), p.Bare, !isCookieValue(p.Value), seen[p.Name], quoted.open():
+		switch p, ok := wire.ReadPair(piece); {
+		case !ok:
+		case !n.alike(p):
+			if n.within(piece) {
 				return false
-			default:
-				seen[p.Name] = true
 			}
+		case !n.exact(p.Name), p.Bare, !isCookieValue(p.Value), slices.Contains(seen, p.Name), quoted.open():
+			return false
+		default:
+			seen = append(seen, p.Name)
 		}
 		quoted.read(piece)
 	}
@@ -121,7 +127,7 @@ func (n names) within(piece string) bool {
 		before := strings.TrimRight(piece[:at], ` "`)
 		start := strings.LastIndexAny(before, `=, "`) + 1
 		startsWord := start > 0 && before[start-1] != '='
-		if startsWord && n.folds(wire.Fold(before[start:])) {
+		if startsWord && n.alike(wire.Pair{Name: before[start:]}) {
 			return true
 		}
 	}
@@ -135,6 +141,9 @@ type quotes struct{ plain, escaped bool }
 func (q *quotes) open() bool { return q.plain || q.escaped }
 
 func (q *quotes) read(piece string) {
+	if strings.IndexByte(piece, '"') < 0 {
+		return // it neither opens nor closes any
+	}
 	_, value, _ := strings.Cut(piece, "=")
 	value, starts := strings.CutPrefix(strings.TrimLeft(value, blank), `"`)
 	q.plain = staysOpen(q.plain, starts, piece, value, false)

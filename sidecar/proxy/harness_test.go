@@ -19,16 +19,11 @@ import (
 const patience = 5 * time.Second // for what should come at once
 
 func hygiene() *proxy.Hygiene {
-	return &proxy.Hygiene{
+	return proxy.NewHygiene(proxy.HygieneConfig{
 		OwnCookies: []string{"__Host-own"}, SignificantCookies: []string{"session", "my_sid"},
-		ReservedHeaders: []string{"X-Auth-User"},
-		Reserved: func(peer netip.Addr) []string {
-			if peer == netip.MustParseAddr("192.0.2.1") { // httptest's client
-				return nil
-			}
-			return []string{"X-Proxy-User"}
-		},
-	}
+		ReservedHeaders: []string{"X-Auth-User"}, TrustedHeaders: []string{"X-Proxy-User"},
+		Trusts: func(peer netip.Addr) bool { return peer == netip.MustParseAddr("192.0.2.1") }, // httptest's client
+	})
 }
 
 func get(target string, headers ...string) *http.Request {

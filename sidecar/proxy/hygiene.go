@@ -40,16 +40,41 @@ func malformed(code, detail string) *Refusal {
 // removed where it is the client's to lose, and the request is refused where a
 // credential is concerned. It runs first, on every request.
 type Hygiene struct {
+	own, significant names
+	trusts           func(peer netip.Addr) bool
+	// What a peer may not set: one that is trusted, and any other.
+	trustedMayNot, othersMayNot wire.HeaderSet
+	// sensitive are the headers that isSensitive knows by their whole names.
+	sensitive wire.HeaderSet
+}
+
+// HygieneConfig is what is particular to one app.
+type HygieneConfig struct {
 	// OwnCookies names the sidecar's cookies. They are removed: read them before.
 	OwnCookies []string
 	// SignificantCookies names the cookies that decide who is signed in.
 	SignificantCookies []string
 	// ReservedHeaders are removed from every request, in every spelling.
 	ReservedHeaders []string
-	// Reserved names further headers that this peer may not set; with the zero
-	// Addr, all that it may name. Those that a peer may set are still removed in
-	// every spelling but the exact one. May be nil.
-	Reserved func(peer netip.Addr) []string
+	// TrustedHeaders are removed likewise unless Trusts says that the peer may set
+	// them. From such a peer they are removed in every spelling but the exact one.
+	TrustedHeaders []string
+	// Trusts judges the peer. Default: nobody is trusted.
+	Trusts func(peer netip.Addr) bool
+}
+
+// NewHygiene returns the hygiene of requests to one app.
+func NewHygiene(c HygieneConfig) *Hygiene {
+	h := &Hygiene{
+		own: newNames(c.OwnCookies), significant: newNames(c.SignificantCookies), trusts: c.Trusts,
+		trustedMayNot: wire.NewHeaderSet(c.ReservedHeaders...),
+		othersMayNot:  wire.NewHeaderSet(slices.Concat(c.ReservedHeaders, c.TrustedHeaders)...),
+		sensitive:     wire.NewHeaderSet(slices.Concat(sensitiveHeaders(), c.TrustedHeaders)...),
+	}
+	if h.trusts == nil {
+		h.trusts = func(netip.Addr) bool { return false }
+	}
+	return h
 }
 
 // Clean removes from the request what must not go further. A refusal means that
@@ -94,7 +119,7 @@ func cleanTarget(r *http.Request) *Refusal {
 			return malformed(CodeTarget, "The request names two different hosts.")
 		}
 	}
-	r.Header.Del("Host")
+	delete(r.Header, "Host")
 	return nil
 }
 
@@ -115,27 +140,24 @@ func cleanConnection(r *http.Request) *Refusal {
 	}
 	webSocket := upgrade && r.Method == http.MethodGet && r.ProtoMajor == 1 && r.ProtoMinor >= 1 &&
 		len(r.Header["Upgrade"]) == 1 && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
-	r.Header.Del("Http2-Settings")
-	r.Header.Del("Connection")
+	delete(r.Header, "Http2-Settings")
+	delete(r.Header, "Connection")
 	if webSocket {
 		r.Header.Set("Connection", "Upgrade")
 	} else {
-		r.Header.Del("Upgrade")
+		delete(r.Header, "Upgrade")
 	}
 	return nil
 }
 
 // cleanHeaders removes headers and trailers that the client may not set.
 func (h *Hygiene) cleanHeaders(r *http.Request) *Refusal {
-	reserved := h.ReservedHeaders
-	var sensitive []string
-	if h.Reserved != nil {
-		reserved = slices.Concat(reserved, h.Reserved(wire.Peer(r)))
-		sensitive = h.Reserved(netip.Addr{})
+	reserved := h.othersMayNot
+	if h.trusts(wire.Peer(r)) {
+		reserved = h.trustedMayNot
 	}
 	forbidden := func(name string) bool {
-		return isAssertion(name) || sameAsAny(name, reserved) ||
-			isAlias(name) && (isSensitive(name) || sameAsAny(name, sensitive))
+		return hasPrefix(name, assertionPrefix) || reserved.Has(name) || isAlias(name) && h.isSensitive(name)
 	}
 	for name := range r.Header {
 		if forbidden(name) {
@@ -145,43 +167,44 @@ func (h *Hygiene) cleanHeaders(r *http.Request) *Refusal {
 	// A trailer may be merged into the headers by whoever reads it, after everybody
 	// has looked at them. What decides anything has no business there.
 	for name := range r.Trailer {
-		if forbidden(name) || isSensitive(name) || sameAsAny(name, sensitive) {
+		if forbidden(name) || h.isSensitive(name) {
 			delete(r.Trailer, name)
 		}
 	}
 	return nil
 }
 
-func sameAsAny(name string, names []string) bool {
-	return slices.ContainsFunc(names, func(other string) bool { return wire.SameHeader(name, other) })
-}
-
-func isAssertion(name string) bool {
-	return len(name) >= len(assertionPrefix) && wire.SameHeader(name[:len(assertionPrefix)], assertionPrefix)
+func hasPrefix(name, prefix string) bool {
+	return len(name) >= len(prefix) && wire.SameHeader(name[:len(prefix)], prefix)
 }
 
 // isAlias reports whether the name holds a byte that a server may turn into the
 // one that "-" becomes.
 func isAlias(name string) bool {
-	return strings.ContainsFunc(name, func(c rune) bool {
-		return c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
-	})
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-':
+		default:
+			return true
+		}
+	}
+	return false
 }
 
 // isSensitive knows the headers that say where a request comes from, who sent it,
 // where it goes, or where it ends.
-func isSensitive(name string) bool {
-	for _, prefix := range []string{"X-Forwarded-", "X-Original-"} {
-		if len(name) >= len(prefix) && wire.SameHeader(name[:len(prefix)], prefix) {
-			return true
-		}
-	}
-	return sameAsAny(name, overrides()) || sameAsAny(name, []string{
+func (h *Hygiene) isSensitive(name string) bool {
+	return hasPrefix(name, "X-Forwarded-") || hasPrefix(name, "X-Original-") || h.sensitive.Has(name)
+}
+
+// sensitiveHeaders are those of them that have one name, whatever the policy.
+func sensitiveHeaders() []string {
+	return append(overrides(),
 		"Authorization", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Expect",
 		"Forwarded", "Host", "Proxy-Authorization", "Proxy-Connection", "Remote-User", "Sec-Fetch-Site",
 		"Set-Cookie", "Te", "Trailer", "Transfer-Encoding", "True-Client-Ip", "Upgrade", "X-Client-Ip",
 		"X-Real-Ip", "X-Requested-With",
-	})
+	)
 }
 
 func cleanAuthorization(r *http.Request) *Refusal {

@@ -72,9 +72,10 @@ func (s *Server) build(p *decree, keys []byte) (*door, error) {
 		stamp:    func(value string) string { return ring.Name("epoch", value) },
 		metrics:  s.metrics, audit: s.audit, clock: s.Clock, log: s.Log, recheck: s.Recheck, latest: s.current.Load,
 		outages: s.outages,
-		hygiene: &proxy.Hygiene{
-			OwnCookies: cookies.Names(), SignificantCookies: identity.Cookies(rules.Identity), Reserved: source.Reserved,
-		},
+		hygiene: proxy.NewHygiene(proxy.HygieneConfig{
+			OwnCookies: cookies.Names(), SignificantCookies: identity.Cookies(rules.Identity),
+			TrustedHeaders: source.Reserved(), Trusts: source.Trusts,
+		}),
 		web: web.New(web.Config{
 			Rules: rules, MFA: domain, Keeper: keeper, Pages: renderer, App: upstream.New(app, rules.App),
 			Cookies: cookies, Clock: s.Clock, Log: s.Log,

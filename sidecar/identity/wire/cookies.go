@@ -36,6 +36,9 @@ func SetCookieLine(h http.Header, line string) {
 		h.Del("Cookie")
 		return
 	}
+	if values := h["Cookie"]; len(values) == 1 && values[0] == line {
+		return
+	}
 	h["Cookie"] = []string{line}
 }
 
@@ -44,15 +47,17 @@ func SetCookieLine(h http.Header, line string) {
 func Pairs(line string) iter.Seq[Pair] {
 	return func(yield func(Pair) bool) {
 		for piece := range strings.SplitSeq(line, ";") {
-			if p, ok := readPair(piece); ok && !yield(p) {
+			if p, ok := ReadPair(piece); ok && !yield(p) {
 				return
 			}
 		}
 	}
 }
 
-func readPair(piece string) (Pair, bool) {
-	piece = strings.Trim(piece, blank)
+// ReadPair reads what stands between two semicolons of a line. It is not ok where
+// that is nothing.
+func ReadPair(piece string) (p Pair, ok bool) {
+	piece = trim(piece, isBlank)
 	if piece == "" {
 		return Pair{}, false
 	}
@@ -60,16 +65,24 @@ func readPair(piece string) (Pair, bool) {
 	return Pair{Name: name, Value: value, Bare: !ok}, true
 }
 
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
 // Folded is the name that the most lenient of servers would give the cookie.
-func (p Pair) Folded() string {
-	name := p.Name
-	if name == "" {
-		// A nameless cookie is sent without its "=", so that "=a=b" may come
-		// to be read as "a=b".
-		name, _, _ = strings.Cut(strings.TrimLeft(p.Value, "="+blank), "=")
+func (p Pair) Folded() string { return Fold(p.lenientName()) }
+
+// lenientName is the name that a server folds.
+func (p Pair) lenientName() string {
+	if p.Name != "" {
+		return p.Name
 	}
-	return Fold(name)
+	// A nameless cookie is sent without its "=", so that "=a=b" may come to be
+	// read as "a=b".
+	name, _, _ := strings.Cut(strings.TrimLeft(p.Value, "="+blank), "=")
+	return name
 }
+
+// is reports whether the cookie has a value and exactly this name.
+func (p Pair) is(name string) bool { return p.Name == name && !p.Bare }
 
 // Fold returns what lenient servers make of a cookie's name: blanks and quotes
 // around it go, an escape is decoded, and space, "." and "[" become "_" as in
@@ -78,9 +91,12 @@ func (p Pair) Folded() string {
 // whether they read Latin-1 or UTF-8. Two names with the same fold may be one cookie
 // to an app.
 func Fold(name string) string {
-	name = trimAround(name)
+	if isPlain(name) {
+		return strings.ToLower(name)
+	}
+	name = trim(name, isAround)
 	if decoded, err := url.PathUnescape(name); err == nil {
-		name = trimAround(decoded)
+		name = trim(decoded, isAround)
 	}
 	if at := strings.IndexByte(name, '['); at > 0 && strings.Contains(name[at:], "]") {
 		name = name[:at]
@@ -95,35 +111,63 @@ func Fold(name string) string {
 	}, strings.ToLower(name))
 }
 
-func trimAround(name string) string {
-	isAround := func(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '\'' }
-	for name != "" && isAround(name[0]) {
-		name = name[1:]
+// isPlain reports whether every server reads the name as it is written, but for
+// its case. Most names are.
+func isPlain(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
 	}
-	for name != "" && isAround(name[len(name)-1]) {
-		name = name[:len(name)-1]
+	return true
+}
+
+func isAround(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '\'' }
+
+// trim removes the bytes that are to go from both ends.
+func trim(s string, goes func(byte) bool) string {
+	for s != "" && goes(s[0]) {
+		s = s[1:]
 	}
-	return name
+	for s != "" && goes(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
 }
 
 // Values returns the values of the cookies with exactly this name.
 func Values(line, name string) []string {
 	var values []string
 	for p := range Pairs(line) {
-		if p.Name == name && !p.Bare {
+		if p.is(name) {
 			values = append(values, p.Value)
 		}
 	}
 	return values
 }
 
+// Only returns the value of the one cookie with exactly this name. It is not ok
+// where there is none, or more than one.
+func Only(line, name string) (value string, ok bool) {
+	count := 0
+	for p := range Pairs(line) {
+		if p.is(name) {
+			value = p.Value
+			count++
+		}
+	}
+	return value, count == 1
+}
+
 // Without returns the line without the cookies that drop names. What stays keeps
 // every byte and its order.
 func Without(line string, drop func(Pair) bool) string {
-	var kept []string
+	kept := make([]string, 0, 16) // on the stack, and enough for most lines
 	dropped := false
 	for piece := range strings.SplitSeq(line, ";") {
-		if p, ok := readPair(piece); ok && drop(p) {
+		if p, ok := ReadPair(piece); ok && drop(p) {
 			dropped = true
 			continue
 		}
@@ -146,5 +190,13 @@ func Named(names []string) func(Pair) bool {
 	for i, name := range names {
 		folds[i] = Fold(name)
 	}
-	return func(p Pair) bool { return slices.Contains(folds, p.Folded()) }
+	return func(p Pair) bool {
+		name := p.lenientName()
+		if isPlain(name) { // the fold need not be written down to be compared
+			return slices.ContainsFunc(folds, func(fold string) bool {
+				return len(fold) == len(name) && strings.EqualFold(fold, name)
+			})
+		}
+		return slices.Contains(folds, Fold(name))
+	}
 }

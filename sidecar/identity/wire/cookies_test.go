@@ -92,6 +92,56 @@ func TestCookieLineJoinsHeaders(t *testing.T) {
 	}
 }
 
+func TestOnlyKnowsNoChoice(t *testing.T) {
+	for _, tc := range []struct {
+		line, want string
+		ok         bool
+	}{
+		{"a=1; own=x", "x", true},
+		{"own=", "", true},
+		{"own=x; OWN=y", "x", true},
+		{"own=x; own", "x", true},
+		{"own=x; own=x", "", false},
+		{"own", "", false},
+		{"=own=x", "", false},
+		{"", "", false},
+	} {
+		got, ok := wire.Only(tc.line, "own")
+		if ok != tc.ok || ok && got != tc.want {
+			t.Errorf("%q: got %q, %t", tc.line, got, ok)
+		}
+	}
+}
+
+func TestSetCookieLineReplacesWhatDiffers(t *testing.T) {
+	for _, before := range [][]string{nil, {"a=1"}, {"a=1; b=2"}, {"a=1", "b=2"}} {
+		h := http.Header{"Cookie": before}
+		wire.SetCookieLine(h, "a=1; b=2")
+		if got := h["Cookie"]; !slices.Equal(got, []string{"a=1; b=2"}) {
+			t.Errorf("%q became %q", before, got)
+		}
+	}
+}
+
+// There are short ways to a plain name's fold. They must lead where the long one does.
+func FuzzFold(f *testing.F) {
+	for _, name := range []string{"session", "__Host-Own", "my.sid", "%6dy_sid", `"my sid"`, "a[b]", "\u212aey", "=own", "\u017fid"} {
+		f.Add(name, name)
+		f.Add(strings.ToUpper(name), name)
+	}
+	f.Fuzz(func(t *testing.T, name, other string) {
+		fold := wire.Fold(name)
+		if long := wire.Fold(" " + name); long != fold {
+			t.Fatalf("%q folds to %q, with a blank before it to %q", name, fold, long)
+		}
+		for _, p := range []wire.Pair{{Name: name}, {Value: name}} {
+			if got, want := wire.Named([]string{other})(p), p.Folded() == wire.Fold(other); got != want {
+				t.Fatalf("%+v is named %q: %t, and their folds say %t", p, other, got, want)
+			}
+		}
+	})
+}
+
 func FuzzWithout(f *testing.F) {
 	for _, line := range []string{"own=1; a=2", "a=;own", "=own=x;;", `"own"=1; a="b;own=2"`, "%6fwn=x; a"} {
 		f.Add(line)

@@ -1,6 +1,9 @@
 package wire
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // SameHeader reports whether some server could take one header name for the
 // other. CGI and its heirs turn every "-" into "_" and ignore case, and some turn
@@ -10,7 +13,7 @@ func SameHeader(a, b string) bool {
 		return false
 	}
 	for i := range len(a) {
-		if foldHeaderByte(a[i]) != foldHeaderByte(b[i]) {
+		if a[i] != b[i] && foldHeaderByte(a[i]) != foldHeaderByte(b[i]) {
 			return false
 		}
 	}
@@ -26,6 +29,28 @@ func foldHeaderByte(c byte) byte {
 	default:
 		return '-'
 	}
+}
+
+// HeaderSet is a set of header names that finds each in every spelling that
+// SameHeader knows. It keeps them by length, which all spellings have in common.
+type HeaderSet [][]string
+
+// NewHeaderSet returns the set of the names.
+func NewHeaderSet(names ...string) HeaderSet {
+	var s HeaderSet
+	for _, name := range names {
+		for len(s) <= len(name) {
+			s = append(s, nil)
+		}
+		s[len(name)] = append(s[len(name)], name)
+	}
+	return s
+}
+
+// Has reports whether some server could take the name for one of the set.
+func (s HeaderSet) Has(name string) bool {
+	return len(name) < len(s) &&
+		slices.ContainsFunc(s[len(name)], func(member string) bool { return SameHeader(member, name) })
 }
 
 // DelHeader removes a header in every spelling that SameHeader knows.
