@@ -163,17 +163,39 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// A record is read only for the user and the token that it was written for, and says
-// then what was written: whatever else is in the store.
-func FuzzDecode(f *testing.F) {
+// TestNamesInTheStoreAreFixed fails where a name changes: every verified sign-in of the
+// store would be lost.
+func TestNamesInTheStoreAreFixed(t *testing.T) {
+	t.Parallel()
+	keeper := fixedKeeper(t)
+	got := []string{
+		keeper.Key("token"), keeper.Binding("user", "session=s1"), keeper.Binding("user", ""),
+		keeper.Browser("token", "binding"), keeper.FormToken("token", "enable"),
+	}
+	want := []string{
+		"tTLiUwKNdY8aL0irNw2J57bG", "h7Mlh585oCka-32XlEBWhw_3", "", "ikxRkhXQNwZJ7Ab6Yo7dhlNi", "6P9ch_3KpTzy86rqRvI48nO2",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("names (-recorded +now):\n%s", diff)
+	}
+}
+
+// fixedKeeper has the same keys whenever it is asked for.
+func fixedKeeper(t testing.TB) *session.Keeper {
+	t.Helper()
 	key := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))
-	// Fixed keys: the processes of one fuzzing run must agree on them.
 	ring, err := seal.Parse([]byte(`{"index":"`+key+`","keys":[{"id":1,"status":"primary","created":"2026-01-02T03:04:05Z","key":"`+
 		base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{8}, 32))+`"}]}`), "acme/portal")
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
-	keeper := session.NewKeeper(ring, rand.Reader)
+	return session.NewKeeper(ring, rand.Reader)
+}
+
+// A record is read only for the user and the token that it was written for, and says
+// then what was written: whatever else is in the store.
+func FuzzDecode(f *testing.F) {
+	keeper := fixedKeeper(f) // the processes of one fuzzing run must agree on the keys
 	want := session.SignIn{Generation: "g1", Method: session.MethodTOTP, VerifiedAt: noon, LastSeen: noon, Bindings: []string{"b1"}}
 	good, err := keeper.Encode("alice", "key", want)
 	if err != nil {
