@@ -13,7 +13,6 @@
 package seal
 
 import (
-	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -64,7 +63,7 @@ type Ring struct {
 	primary uint32
 	keys    map[uint32]material
 	aeads   sync.Map // slot → cipher.AEAD
-	macs    sync.Map // slot → *sync.Pool of hash.Hash
+	macs    sync.Map // slot → *sync.Pool of *keyedHash
 }
 
 // slot names a derived key.
@@ -104,14 +103,8 @@ func (r *Ring) Name(kind string, parts ...string) string {
 		// Only a kid can be unknown, and names have none.
 		panic(err)
 	}
-	h := pool.Get().(hash.Hash)
-	defer pool.Put(h)
-	h.Reset()
-	var sum [sha256.Size]byte
-	for _, p := range parts {
-		writeSized(h, p)
-	}
-	return base64.RawURLEncoding.EncodeToString(h.Sum(sum[:0])[:nameBytes])
+	sum := sumOf(pool, parts)
+	return base64.RawURLEncoding.EncodeToString(sum[:nameBytes])
 }
 
 // Seal encrypts plaintext under the primary key of the purpose, bound to aad.
@@ -151,13 +144,8 @@ func (r *Ring) MAC(purpose string, kid uint32, parts ...[]byte) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	h := pool.Get().(hash.Hash)
-	defer pool.Put(h)
-	h.Reset()
-	for _, p := range parts {
-		writeSized(h, p)
-	}
-	return h.Sum(make([]byte, 0, sha256.Size)), nil
+	sum := sumOf(pool, parts)
+	return sum[:], nil
 }
 
 // Verify reports in constant time whether mac is the MAC of parts. ErrUnknownKey,
@@ -209,6 +197,27 @@ func (r *Ring) aead(purpose string, kid uint32) (cipher.AEAD, error) {
 	return a.(cipher.AEAD), nil
 }
 
+// keyedHash is a hash that was given its key, and the memory to write a message in.
+type keyedHash struct {
+	hash    hash.Hash
+	message []byte
+}
+
+// sumOf returns the keyed hash of parts.
+func sumOf[T string | []byte](pool *sync.Pool, parts []T) [sha256.Size]byte {
+	k := pool.Get().(*keyedHash)
+	defer pool.Put(k)
+	k.message = k.message[:0]
+	for _, p := range parts {
+		k.message = appendSized(k.message, p)
+	}
+	k.hash.Reset()
+	_, _ = k.hash.Write(k.message) // hashes never fail
+	clear(k.message)               // there may be a token in it
+	k.message = k.hash.Sum(k.message[:0])
+	return [sha256.Size]byte(k.message)
+}
+
 // hashes returns a pool of keyed hashes: keying one costs three times as much as
 // hashing a name with it.
 func (r *Ring) hashes(s slot) (*sync.Pool, error) {
@@ -219,7 +228,7 @@ func (r *Ring) hashes(s slot) (*sync.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, _ := r.macs.LoadOrStore(s, &sync.Pool{New: func() any { return hmac.New(sha256.New, key) }})
+	p, _ := r.macs.LoadOrStore(s, &sync.Pool{New: func() any { return &keyedHash{hash: hmac.New(sha256.New, key)} }})
 	return p.(*sync.Pool), nil
 }
 
@@ -233,11 +242,11 @@ func (r *Ring) derive(s slot) ([]byte, error) {
 			return nil, ErrUnknownKey
 		}
 	}
-	var info bytes.Buffer
+	var info []byte
 	for _, part := range []string{"sallyport/v1", s.use, s.purpose, r.realm} {
-		writeSized(&info, part)
+		info = appendSized(info, part)
 	}
-	key, err := hkdf.Key(sha256.New, root, nil, info.String(), keyBytes)
+	key, err := hkdf.Key(sha256.New, root, nil, string(info), keyBytes)
 	if err != nil {
 		return nil, fmt.Errorf("derive a key: %w", err)
 	}
@@ -249,11 +258,8 @@ func bind(head, aad []byte) []byte {
 	return append(append(make([]byte, 0, len(head)+len(aad)), head...), aad...)
 }
 
-// writeSized writes the length of a part before the part, so that moving bytes
-// from one part to the next changes the whole. Hashes and buffers never fail.
-func writeSized[T string | []byte](w io.Writer, part T) {
-	var size [8]byte
-	binary.BigEndian.PutUint64(size[:], uint64(len(part)))
-	_, _ = w.Write(size[:])
-	_, _ = w.Write([]byte(part))
+// appendSized appends the length of a part and then the part, so that moving bytes
+// from one part to the next changes the whole.
+func appendSized[T string | []byte](message []byte, part T) []byte {
+	return append(binary.BigEndian.AppendUint64(message, uint64(len(part))), part...)
 }
