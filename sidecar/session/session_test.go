@@ -44,8 +44,8 @@ func TestCounts(t *testing.T) {
 		want   bool
 	}{
 		{"the sign-in it was earned in", func(*question) {}, true},
-		{"an older binding of a rolled cookie", func(q *question) { q.signIn.Follow("new") }, true},
-		{"the binding it rolled to", func(q *question) { q.signIn.Follow("new"); q.binding = "new" }, true},
+		{"an older binding of a rolled cookie", func(q *question) { q.signIn = *q.signIn.Follow("new") }, true},
+		{"the binding it rolled to", func(q *question) { q.signIn = *q.signIn.Follow("new"); q.binding = "new" }, true},
 		{"another sign-in", func(q *question) { q.binding = "other" }, false},
 		{"no binding where one was recorded", func(q *question) { q.binding = "" }, false},
 		{"a binding where none was recorded", func(q *question) { q.signIn.Bindings = nil }, false},
@@ -58,7 +58,7 @@ func TestCounts(t *testing.T) {
 		{"idle", func(q *question) { q.limits.Idle = time.Minute; q.now = noon.Add(time.Minute) }, false},
 		{"used since", func(q *question) {
 			q.limits.Idle = time.Minute
-			q.signIn.LastSeen = noon.Add(time.Minute)
+			q.signIn = *q.signIn.Used(noon.Add(time.Minute))
 			q.now = noon.Add(90 * time.Second)
 		}, true},
 	}
@@ -81,12 +81,36 @@ func TestCounts(t *testing.T) {
 
 func TestFollowForgetsTheOldestBindings(t *testing.T) {
 	t.Parallel()
-	s := session.SignIn{Bindings: []string{"first"}}
+	s := &session.SignIn{Bindings: []string{"first"}}
 	for b := range strings.FieldsSeq("a b c d e f g h") {
-		s.Follow(b)
+		s = s.Follow(b)
 	}
 	if got, want := s.Bindings, strings.Fields("a b c d e f g h"); !cmp.Equal(got, want) {
 		t.Errorf("Bindings = %v, want %v", got, want)
+	}
+}
+
+// Requests share a sign-in, and each may go its own way from there.
+func TestASharedSignInIsNeverChanged(t *testing.T) {
+	t.Parallel()
+	for _, known := range []int{0, 1, 8} {
+		bindings := make([]string, known, 16) // with room, into which nobody may write
+		shared := session.SignIn{Generation: "g1", LastSeen: noon, Bindings: bindings}
+		one, other := shared.Follow("one"), shared.Follow("other")
+		shared.Used(noon.Add(time.Minute))
+		if got := one.Bindings[len(one.Bindings)-1]; got != "one" {
+			t.Errorf("after %d bindings: what followed one follows %s", known, got)
+		}
+		if got := other.Bindings[len(other.Bindings)-1]; got != "other" {
+			t.Errorf("after %d bindings: what followed the other follows %s", known, got)
+		}
+		want := session.SignIn{Generation: "g1", LastSeen: noon, Bindings: make([]string, known)}
+		if diff := cmp.Diff(want, shared); diff != "" {
+			t.Errorf("after %d bindings, what is shared (-before +after):\n%s", known, diff)
+		}
+		if got := bindings[:known+1][known]; got != "" {
+			t.Errorf("after %d bindings: %s was written behind what is shared", known, got)
+		}
 	}
 }
 
