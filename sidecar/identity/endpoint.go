@@ -121,26 +121,34 @@ func newAskTransport() http.RoundTripper {
 // evidence is everything in a request that may make it somebody's.
 type evidence struct {
 	cookies       string // the Cookie line without the sidecar's own
+	listed        string // those of them that the policy lists
+	ambiguous     bool   // one that the policy lists came more than once
 	authorization []string
-	key           string // names it, for what is remembered
 }
 
 func (e *Endpoint) evidence(r *http.Request) evidence {
-	return e.newEvidence(r, wire.Without(wire.CookieLine(r.Header), e.own), r.Header["Authorization"])
+	ev := evidence{cookies: wire.Without(wire.CookieLine(r.Header), e.own), authorization: r.Header["Authorization"]}
+	ev.listed, ev.ambiguous = e.listed(ev.cookies)
+	return ev
 }
 
-// newEvidence names the given credentials of a request for the cache.
-func (e *Endpoint) newEvidence(r *http.Request, cookies string, authorization []string) evidence {
-	ev := evidence{cookies: cookies, authorization: authorization}
-	hash := sha256.New()
+// ofCookies is the evidence without the header.
+func (ev evidence) ofCookies() evidence {
+	ev.authorization = nil
+	return ev
+}
+
+// ofHeader is the evidence without the cookies.
+func (ev evidence) ofHeader() evidence { return evidence{authorization: ev.authorization} }
+
+// name names the evidence of a request, for what is remembered.
+func (ev evidence) name(r *http.Request) string {
+	var short [512]byte // most fit; what is longer grows out of it
+	all := short[:0]
 	part := func(values ...string) {
-		var n [8]byte
-		binary.BigEndian.PutUint64(n[:], uint64(len(values)))
-		hash.Write(n[:])
+		all = binary.BigEndian.AppendUint64(all, uint64(len(values)))
 		for _, v := range values {
-			binary.BigEndian.PutUint64(n[:], uint64(len(v)))
-			hash.Write(n[:])
-			hash.Write([]byte(v))
+			all = append(binary.BigEndian.AppendUint64(all, uint64(len(v))), v...)
 		}
 	}
 	part(ev.cookies)
@@ -148,8 +156,8 @@ func (e *Endpoint) newEvidence(r *http.Request, cookies string, authorization []
 	part(r.Host)
 	part(r.Header["X-Forwarded-Host"]...)
 	part(r.Header["X-Forwarded-Proto"]...)
-	ev.key = string(hash.Sum(nil))
-	return ev
+	sum := sha256.Sum256(all)
+	return string(sum[:])
 }
 
 // Identify asks the app, or remembers what it said moments ago. Any cookie and
@@ -162,22 +170,17 @@ func (e *Endpoint) newEvidence(r *http.Request, cookies string, authorization []
 // cookies of the same user, or of nobody.
 func (e *Endpoint) Identify(ctx context.Context, r *http.Request) Identity {
 	ev := e.evidence(r)
-	if len(ev.authorization) > 1 {
+	if ev.ambiguous || len(ev.authorization) > 1 {
 		return indeterminate(ReasonMalformed)
-	}
-	for _, name := range e.cookies {
-		if len(wire.Values(ev.cookies, name)) > 1 {
-			return indeterminate(ReasonMalformed)
-		}
 	}
 	if len(ev.authorization) == 0 {
 		return e.judge(ctx, r, ev)
 	}
-	byHeader := e.judge(ctx, r, e.newEvidence(r, "", ev.authorization))
+	byHeader := e.judge(ctx, r, ev.ofHeader())
 	if byHeader.Kind == Indeterminate {
 		return byHeader
 	}
-	byCookies := e.judge(ctx, r, e.newEvidence(r, ev.cookies, nil))
+	byCookies := e.judge(ctx, r, ev.ofCookies())
 	switch {
 	case byCookies.Kind == Indeterminate:
 		return byCookies
@@ -187,7 +190,7 @@ func (e *Endpoint) Identify(ctx context.Context, r *http.Request) Identity {
 	case byCookies.Kind == Authenticated && byCookies.Subject != byHeader.Subject:
 		return indeterminate(ReasonMalformed)
 	}
-	byHeader.SignIn = e.signIn(ev.cookies, ev.authorization)
+	byHeader.SignIn = ev.signIn()
 	return byHeader
 }
 
@@ -198,13 +201,12 @@ func (e *Endpoint) judge(ctx context.Context, r *http.Request, ev evidence) Iden
 	if ev.cookies == "" && len(ev.authorization) == 0 {
 		return Identity{Kind: Anonymous}
 	}
-	id, _ := e.answers.Get(ctx, recent.Key{Owner: ev.key}, func() recent.Ask[Identity] {
+	id, _ := e.answers.Get(ctx, recent.Key{Owner: ev.name(r)}, func() recent.Ask[Identity] {
 		question := e.question(r, ev)
 		return func(ctx context.Context) (Identity, bool, error) { return e.ask(ctx, question) }
 	}) // the answer says itself why it is none
 	if id.Kind == Authenticated {
-		id.SignIn = e.signIn(ev.cookies, ev.authorization)
-		id.Roles = slices.Clone(id.Roles)
+		id.SignIn = ev.signIn()
 	}
 	return id
 }
@@ -212,22 +214,32 @@ func (e *Endpoint) judge(ctx context.Context, r *http.Request, ev evidence) Iden
 // signIn names the sign-in by the cookies that the policy lists. Where none of
 // them came, everything that came names it: too fine a name only asks for a code
 // more often.
-func (e *Endpoint) signIn(cookies string, authorization []string) string {
-	id := e.listed(cookies)
+func (ev evidence) signIn() string {
+	id := ev.listed
 	if id == "" {
-		id = cookies
+		id = ev.cookies
 	}
-	return withAuthorization(id, authorization)
+	return withAuthorization(id, ev.authorization)
 }
 
-func (e *Endpoint) listed(cookies string) string {
-	var found []string
+// listed returns those of the cookies that the policy lists, and whether one of them is
+// there more than once.
+func (e *Endpoint) listed(cookies string) (listed string, ambiguous bool) {
+	var found strings.Builder
 	for _, name := range e.cookies {
-		for _, value := range wire.Values(cookies, name) {
-			found = append(found, name+"="+value)
+		for i, value := range wire.Values(cookies, name) {
+			if found.Len() == 0 {
+				found.Grow(len(cookies))
+			} else {
+				found.WriteString("; ")
+			}
+			found.WriteString(name)
+			found.WriteString("=")
+			found.WriteString(value)
+			ambiguous = ambiguous || i > 0
 		}
 	}
-	return strings.Join(found, "; ")
+	return found.String(), ambiguous
 }
 
 // withAuthorization makes the header part of the name: with other credentials
@@ -255,8 +267,8 @@ func (e *Endpoint) Trusts(netip.Addr) bool { return false }
 // Forget drops the answers that were remembered for the request's credentials.
 func (e *Endpoint) Forget(r *http.Request) {
 	ev := e.evidence(r)
-	e.answers.Forget(e.newEvidence(r, ev.cookies, nil).key)
-	e.answers.Forget(e.newEvidence(r, "", ev.authorization).key)
+	e.answers.Forget(ev.ofCookies().name(r))
+	e.answers.Forget(ev.ofHeader().name(r))
 }
 
 // Observe follows the listed cookies. Any Set-Cookie at all makes the sidecar ask
@@ -272,7 +284,7 @@ func (e *Endpoint) Observe(r *http.Request, response http.Header) (signIn string
 	}
 	e.Forget(r)
 	ev := e.evidence(r)
-	before := e.signIn(ev.cookies, ev.authorization)
+	before := ev.signIn()
 	set, ended := e.touched(lines)
 	after := ev.cookies
 	for _, name := range e.cookies {
@@ -288,7 +300,8 @@ func (e *Endpoint) Observe(r *http.Request, response http.Header) (signIn string
 	if len(set) == 0 {
 		return before, false
 	}
-	signIn = withAuthorization(e.listed(after), ev.authorization)
+	listed, _ := e.listed(after)
+	signIn = withAuthorization(listed, ev.authorization)
 	return signIn, signIn != before
 }
 

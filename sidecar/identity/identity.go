@@ -59,7 +59,8 @@ type Identity struct {
 	Subject string
 	// Account is the name that the user signs in with, "" where unknown.
 	Account string
-	// Roles that the source reports.
+	// Roles that the source reports. Nobody may change them: the answers to requests of
+	// one user share them.
 	Roles []string
 	// RolesKnown is false where the source reported no readable roles; the user
 	// then counts as one who holds every role.

@@ -1,7 +1,6 @@
 package seal
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/hkdf"
 	"crypto/sha256"
@@ -85,12 +84,12 @@ func Derive(master []byte, namespace string) ([]byte, error) {
 
 // forNamespace derives one key; the index counts as id 0, which no version has.
 func forNamespace(root material, namespace string, id uint32) (material, error) {
-	var info bytes.Buffer
+	var info []byte
 	for _, part := range []string{"sallyport/v1", useNamespace, namespace} {
-		writeSized(&info, part)
+		info = appendSized(info, part)
 	}
-	writeSized(&info, binary.BigEndian.AppendUint32(nil, id))
-	key, err := hkdf.Key(sha256.New, root, nil, info.String(), keyBytes)
+	info = appendSized(info, binary.BigEndian.AppendUint32(nil, id))
+	key, err := hkdf.Key(sha256.New, root, nil, string(info), keyBytes)
 	if err != nil {
 		return nil, fmt.Errorf("derive a key: %w", err)
 	}

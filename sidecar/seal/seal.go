@@ -13,7 +13,6 @@
 package seal
 
 import (
-	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -64,7 +63,8 @@ type Ring struct {
 	primary uint32
 	keys    map[uint32]material
 	aeads   sync.Map // slot → cipher.AEAD
-	macs    sync.Map // slot → *sync.Pool of hash.Hash
+	macs    sync.Map // slot → *sync.Pool of *keyedHash
+	names   sync.Map // kind → the same; a string is found in a quarter of the time of a slot
 }
 
 // slot names a derived key.
@@ -99,19 +99,17 @@ func (r *Ring) Primary() uint32 { return r.primary }
 // Name returns the keyed hash of parts, in 24 characters of the URL-safe base64
 // alphabet. Equal parts of one kind and realm have equal names for ever.
 func (r *Ring) Name(kind string, parts ...string) string {
-	pool, err := r.hashes(slot{use: useName, purpose: kind})
-	if err != nil {
-		// Only a kid can be unknown, and names have none.
-		panic(err)
+	pool, ok := r.names.Load(kind)
+	if !ok {
+		key, err := r.derive(slot{use: useName, purpose: kind})
+		if err != nil {
+			// Only a kid can be unknown, and names have none.
+			panic(err)
+		}
+		pool, _ = r.names.LoadOrStore(kind, keyedHashes(key))
 	}
-	h := pool.Get().(hash.Hash)
-	defer pool.Put(h)
-	h.Reset()
-	var sum [sha256.Size]byte
-	for _, p := range parts {
-		writeSized(h, p)
-	}
-	return base64.RawURLEncoding.EncodeToString(h.Sum(sum[:0])[:nameBytes])
+	sum := sumOf(pool.(*sync.Pool), parts)
+	return base64.RawURLEncoding.EncodeToString(sum[:nameBytes])
 }
 
 // Seal encrypts plaintext under the primary key of the purpose, bound to aad.
@@ -147,17 +145,17 @@ func (r *Ring) Open(purpose string, aad, blob []byte) (plaintext []byte, kid uin
 
 // MAC authenticates parts under the key kid of the purpose. ErrUnknownKey.
 func (r *Ring) MAC(purpose string, kid uint32, parts ...[]byte) ([]byte, error) {
-	pool, err := r.hashes(slot{use: useMAC, purpose: purpose, kid: kid})
-	if err != nil {
-		return nil, err
+	s := slot{use: useMAC, purpose: purpose, kid: kid}
+	pool, ok := r.macs.Load(s)
+	if !ok {
+		key, err := r.derive(s)
+		if err != nil {
+			return nil, err
+		}
+		pool, _ = r.macs.LoadOrStore(s, keyedHashes(key))
 	}
-	h := pool.Get().(hash.Hash)
-	defer pool.Put(h)
-	h.Reset()
-	for _, p := range parts {
-		writeSized(h, p)
-	}
-	return h.Sum(make([]byte, 0, sha256.Size)), nil
+	sum := sumOf(pool.(*sync.Pool), parts)
+	return sum[:], nil
 }
 
 // Verify reports in constant time whether mac is the MAC of parts. ErrUnknownKey,
@@ -209,18 +207,31 @@ func (r *Ring) aead(purpose string, kid uint32) (cipher.AEAD, error) {
 	return a.(cipher.AEAD), nil
 }
 
-// hashes returns a pool of keyed hashes: keying one costs three times as much as
-// hashing a name with it.
-func (r *Ring) hashes(s slot) (*sync.Pool, error) {
-	if p, ok := r.macs.Load(s); ok {
-		return p.(*sync.Pool), nil
+// keyedHash is a hash that was given its key, and the memory to write a message in.
+type keyedHash struct {
+	hash    hash.Hash
+	message []byte
+}
+
+// keyedHashes returns a pool of them: keying one costs three times as much as hashing
+// a name with it.
+func keyedHashes(key []byte) *sync.Pool {
+	return &sync.Pool{New: func() any { return &keyedHash{hash: hmac.New(sha256.New, key)} }}
+}
+
+// sumOf returns the keyed hash of parts.
+func sumOf[T string | []byte](pool *sync.Pool, parts []T) [sha256.Size]byte {
+	k := pool.Get().(*keyedHash)
+	defer pool.Put(k)
+	k.message = k.message[:0]
+	for _, p := range parts {
+		k.message = appendSized(k.message, p)
 	}
-	key, err := r.derive(s)
-	if err != nil {
-		return nil, err
-	}
-	p, _ := r.macs.LoadOrStore(s, &sync.Pool{New: func() any { return hmac.New(sha256.New, key) }})
-	return p.(*sync.Pool), nil
+	k.hash.Reset()
+	_, _ = k.hash.Write(k.message) // hashes never fail
+	clear(k.message)               // there may be a token in it
+	k.message = k.hash.Sum(k.message[:0])
+	return [sha256.Size]byte(k.message)
 }
 
 // derive returns the key of a slot, by HKDF-SHA256. Every part of its info has
@@ -233,11 +244,11 @@ func (r *Ring) derive(s slot) ([]byte, error) {
 			return nil, ErrUnknownKey
 		}
 	}
-	var info bytes.Buffer
+	var info []byte
 	for _, part := range []string{"sallyport/v1", s.use, s.purpose, r.realm} {
-		writeSized(&info, part)
+		info = appendSized(info, part)
 	}
-	key, err := hkdf.Key(sha256.New, root, nil, info.String(), keyBytes)
+	key, err := hkdf.Key(sha256.New, root, nil, string(info), keyBytes)
 	if err != nil {
 		return nil, fmt.Errorf("derive a key: %w", err)
 	}
@@ -249,11 +260,8 @@ func bind(head, aad []byte) []byte {
 	return append(append(make([]byte, 0, len(head)+len(aad)), head...), aad...)
 }
 
-// writeSized writes the length of a part before the part, so that moving bytes
-// from one part to the next changes the whole. Hashes and buffers never fail.
-func writeSized[T string | []byte](w io.Writer, part T) {
-	var size [8]byte
-	binary.BigEndian.PutUint64(size[:], uint64(len(part)))
-	_, _ = w.Write(size[:])
-	_, _ = w.Write([]byte(part))
+// appendSized appends the length of a part and then the part, so that moving bytes
+// from one part to the next changes the whole.
+func appendSized[T string | []byte](message []byte, part T) []byte {
+	return append(binary.BigEndian.AppendUint64(message, uint64(len(part))), part...)
 }

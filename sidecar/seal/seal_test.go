@@ -403,6 +403,41 @@ func TestDerivationIsFixed(t *testing.T) {
 	}
 }
 
+// TestNamesAndMACsAreFixed holds the names and the MACs of parts of every kind and length
+// to recorded values: the store knows users and sign-ins by them.
+func TestNamesAndMACsAreFixed(t *testing.T) {
+	t.Parallel()
+	r := parse(t, file(t, 1, "5 primary 2"), realm)
+	var got []recorded
+	for _, parts := range [][]string{
+		nil,
+		{""},
+		{"alice"},
+		{"", "alice"},
+		{"alice", ""},
+		{"Zoë\x00\xff", "session=s1; theme=dark"},
+		{strings.Repeat("block", 13)},
+		{strings.Repeat("a", 63), strings.Repeat("b", 64), strings.Repeat("c", 65)},
+		{"alice", strings.Repeat("a long Cookie header; ", 1000)},
+	} {
+		var written [][]byte
+		for _, part := range parts {
+			written = append(written, []byte(part))
+		}
+		mac, err := r.MAC("sign-in", 5, written...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Verify("sign-in", 5, mac, written...); err != nil {
+			t.Errorf("Verify(%.40q) = %v", parts, err)
+		}
+		got = append(got, recorded{Name: r.Name("binding", parts...), MAC: base64.StdEncoding.EncodeToString(mac)})
+	}
+	if diff := cmp.Diff(recordedOnce, got); diff != "" {
+		t.Errorf("(-recorded +now):\n%s", diff)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"index":"` + key(1) + `","keys":[{"id":1,"status":"primary","created":"2026-01-02T03:04:05Z","key":"` + key(2) + `"}]}`))
 	f.Add([]byte(`{"index":"","keys":[{"id":1,"status":"retired"}]}`))

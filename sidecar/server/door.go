@@ -99,7 +99,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.web.Assets().ServeHTTP(w, r)
 		return
 	case visit.class == authz.PathExempt:
-		d.metrics.decisions.WithLabelValues(authz.Allow.String()).Inc()
+		d.metrics.decided(authz.Allow)
 		d.forward(w, r, visit)
 		return
 	}
@@ -107,7 +107,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.unavailable(w, r, err)
 		return
 	}
-	d.metrics.decisions.WithLabelValues(visit.decision.String()).Inc()
+	d.metrics.decided(visit.decision)
 	d.serve(w, r, visit)
 }
 
@@ -192,7 +192,7 @@ func (d *door) establish(ctx context.Context, v *visit) error {
 	}
 	v.visitor.Record = now.record
 	if now.signIn != nil && now.signIn.Counts(d.clock(), web.Limits(d.rules), now.record.Generation, v.visitor.Binding) {
-		v.visitor.SignIn = now.signIn.Clone()
+		v.visitor.SignIn = now.signIn
 	}
 	return nil
 }
@@ -305,8 +305,8 @@ func (d *door) touch(ctx context.Context, v *visit) {
 	if signIn == nil || d.rules.Session.Idle.Duration == 0 || d.clock().Sub(signIn.LastSeen) < touchEvery {
 		return
 	}
-	signIn.LastSeen = d.clock()
-	d.update(ctx, v, signIn)
+	v.visitor.SignIn = signIn.Used(d.clock())
+	d.update(ctx, v, v.visitor.SignIn)
 }
 
 // update writes a verified sign-in down. Where that fails it stays as it was: idle
@@ -371,7 +371,7 @@ func (d *door) observe(r *http.Request, v *visit, header http.Header) error {
 	if signIn == "" {
 		return d.endVerification(ctx, v)
 	}
-	v.visitor.SignIn.Follow(d.keeper.Binding(v.visitor.User.Key, signIn))
+	v.visitor.SignIn = v.visitor.SignIn.Follow(d.keeper.Binding(v.visitor.User.Key, signIn))
 	d.update(ctx, v, v.visitor.SignIn)
 	return nil
 }
@@ -381,7 +381,7 @@ func (d *door) unavailable(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		return // the client is gone
 	}
-	d.metrics.decisions.WithLabelValues(authz.Refuse.String()).Inc()
+	d.metrics.decided(authz.Refuse)
 	d.outages.note(r.Context(), unreadable(err), err)
 	d.answer.storeUnavailable(w, r, err)
 }

@@ -29,6 +29,9 @@ type metrics struct {
 	inFlight        prometheus.Gauge
 	streamsCut      prometheus.Counter
 	drift           prometheus.Gauge
+
+	// byDecision are the series of decisions: each request counts in one of them.
+	byDecision map[authz.Decision]prometheus.Counter
 }
 
 func newMetrics(registry prometheus.Registerer, version string) *metrics {
@@ -77,8 +80,9 @@ func newMetrics(registry prometheus.Registerer, version string) *metrics {
 // zero makes every series of a closed set exist from the start, so that a rate
 // over it is right from its first event.
 func (m *metrics) zero() {
+	m.byDecision = map[authz.Decision]prometheus.Counter{}
 	for _, d := range []authz.Decision{authz.Refuse, authz.Allow, authz.SignIn, authz.Challenge, authz.Enrol} {
-		m.decisions.WithLabelValues(d.String())
+		m.byDecision[d] = m.decisions.WithLabelValues(d.String())
 	}
 	for _, f := range []mfa.Factor{mfa.FactorTOTP, mfa.FactorRecovery, mfa.FactorPassword} {
 		for _, r := range []string{"ok", "wrong", "replayed", "spent", "locked", "factor_off", "stale", "error"} {
@@ -86,6 +90,9 @@ func (m *metrics) zero() {
 		}
 	}
 }
+
+// decided takes what was decided about a request.
+func (m *metrics) decided(d authz.Decision) { m.byDecision[d].Inc() }
 
 // ObserveRedis takes the time and the outcome of one Redis command.
 func (m *metrics) ObserveRedis(command string, took time.Duration, err error) {

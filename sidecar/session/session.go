@@ -42,7 +42,8 @@ const (
 	MethodRecovery Method = "recovery"
 )
 
-// SignIn is a verified sign-in.
+// SignIn is a verified sign-in. Once it is known to more than its maker it is never
+// changed, for requests share it: Used and Follow make another of it.
 type SignIn struct {
 	// Generation of the enrolment that it was earned with.
 	Generation string `json:"g"`
@@ -86,19 +87,22 @@ func (s *SignIn) Fresh(now time.Time, within time.Duration) bool {
 	return now.Sub(s.VerifiedAt) < within
 }
 
-// Clone returns a copy that can be changed by itself.
-func (s *SignIn) Clone() *SignIn {
-	c := *s
-	c.Bindings = slices.Clone(s.Bindings)
-	return &c
+// Used returns the sign-in as it is once it was used now.
+func (s *SignIn) Used(now time.Time) *SignIn {
+	next := *s
+	next.LastSeen = now
+	return &next
 }
 
-// Follow adds the binding that the app's sign-in rolled over to.
-func (s *SignIn) Follow(binding string) {
-	s.Bindings = append(s.Bindings, binding)
-	if extra := len(s.Bindings) - maxBindings; extra > 0 {
-		s.Bindings = slices.Delete(s.Bindings, 0, extra)
+// Follow returns the sign-in with the binding that the app's rolled over to.
+func (s *SignIn) Follow(binding string) *SignIn {
+	next := *s
+	// Not append, which may write behind the bindings that are shared.
+	next.Bindings = slices.Concat(s.Bindings, []string{binding})
+	if extra := len(next.Bindings) - maxBindings; extra > 0 {
+		next.Bindings = next.Bindings[extra:]
 	}
+	return &next
 }
 
 // TTL is how long the store must keep the sign-in.

@@ -44,8 +44,8 @@ func TestCounts(t *testing.T) {
 		want   bool
 	}{
 		{"the sign-in it was earned in", func(*question) {}, true},
-		{"an older binding of a rolled cookie", func(q *question) { q.signIn.Follow("new") }, true},
-		{"the binding it rolled to", func(q *question) { q.signIn.Follow("new"); q.binding = "new" }, true},
+		{"an older binding of a rolled cookie", func(q *question) { q.signIn = *q.signIn.Follow("new") }, true},
+		{"the binding it rolled to", func(q *question) { q.signIn = *q.signIn.Follow("new"); q.binding = "new" }, true},
 		{"another sign-in", func(q *question) { q.binding = "other" }, false},
 		{"no binding where one was recorded", func(q *question) { q.binding = "" }, false},
 		{"a binding where none was recorded", func(q *question) { q.signIn.Bindings = nil }, false},
@@ -58,7 +58,7 @@ func TestCounts(t *testing.T) {
 		{"idle", func(q *question) { q.limits.Idle = time.Minute; q.now = noon.Add(time.Minute) }, false},
 		{"used since", func(q *question) {
 			q.limits.Idle = time.Minute
-			q.signIn.LastSeen = noon.Add(time.Minute)
+			q.signIn = *q.signIn.Used(noon.Add(time.Minute))
 			q.now = noon.Add(90 * time.Second)
 		}, true},
 	}
@@ -81,12 +81,36 @@ func TestCounts(t *testing.T) {
 
 func TestFollowForgetsTheOldestBindings(t *testing.T) {
 	t.Parallel()
-	s := session.SignIn{Bindings: []string{"first"}}
+	s := &session.SignIn{Bindings: []string{"first"}}
 	for b := range strings.FieldsSeq("a b c d e f g h") {
-		s.Follow(b)
+		s = s.Follow(b)
 	}
 	if got, want := s.Bindings, strings.Fields("a b c d e f g h"); !cmp.Equal(got, want) {
 		t.Errorf("Bindings = %v, want %v", got, want)
+	}
+}
+
+// Requests share a sign-in, and each may go its own way from there.
+func TestASharedSignInIsNeverChanged(t *testing.T) {
+	t.Parallel()
+	for _, known := range []int{0, 1, 8} {
+		bindings := make([]string, known, 16) // with room, into which nobody may write
+		shared := session.SignIn{Generation: "g1", LastSeen: noon, Bindings: bindings}
+		one, other := shared.Follow("one"), shared.Follow("other")
+		shared.Used(noon.Add(time.Minute))
+		if got := one.Bindings[len(one.Bindings)-1]; got != "one" {
+			t.Errorf("after %d bindings: what followed one follows %s", known, got)
+		}
+		if got := other.Bindings[len(other.Bindings)-1]; got != "other" {
+			t.Errorf("after %d bindings: what followed the other follows %s", known, got)
+		}
+		want := session.SignIn{Generation: "g1", LastSeen: noon, Bindings: make([]string, known)}
+		if diff := cmp.Diff(want, shared); diff != "" {
+			t.Errorf("after %d bindings, what is shared (-before +after):\n%s", known, diff)
+		}
+		if got := bindings[:known+1][known]; got != "" {
+			t.Errorf("after %d bindings: %s was written behind what is shared", known, got)
+		}
 	}
 }
 
@@ -163,17 +187,39 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// A record is read only for the user and the token that it was written for, and says
-// then what was written: whatever else is in the store.
-func FuzzDecode(f *testing.F) {
+// TestNamesInTheStoreAreFixed fails where a name changes: every verified sign-in of the
+// store would be lost.
+func TestNamesInTheStoreAreFixed(t *testing.T) {
+	t.Parallel()
+	keeper := fixedKeeper(t)
+	got := []string{
+		keeper.Key("token"), keeper.Binding("user", "session=s1"), keeper.Binding("user", ""),
+		keeper.Browser("token", "binding"), keeper.FormToken("token", "enable"),
+	}
+	want := []string{
+		"tTLiUwKNdY8aL0irNw2J57bG", "h7Mlh585oCka-32XlEBWhw_3", "", "ikxRkhXQNwZJ7Ab6Yo7dhlNi", "6P9ch_3KpTzy86rqRvI48nO2",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("names (-recorded +now):\n%s", diff)
+	}
+}
+
+// fixedKeeper has the same keys whenever it is asked for.
+func fixedKeeper(t testing.TB) *session.Keeper {
+	t.Helper()
 	key := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))
-	// Fixed keys: the processes of one fuzzing run must agree on them.
 	ring, err := seal.Parse([]byte(`{"index":"`+key+`","keys":[{"id":1,"status":"primary","created":"2026-01-02T03:04:05Z","key":"`+
 		base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{8}, 32))+`"}]}`), "acme/portal")
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
-	keeper := session.NewKeeper(ring, rand.Reader)
+	return session.NewKeeper(ring, rand.Reader)
+}
+
+// A record is read only for the user and the token that it was written for, and says
+// then what was written: whatever else is in the store.
+func FuzzDecode(f *testing.F) {
+	keeper := fixedKeeper(f) // the processes of one fuzzing run must agree on the keys
 	want := session.SignIn{Generation: "g1", Method: session.MethodTOTP, VerifiedAt: noon, LastSeen: noon, Bindings: []string{"b1"}}
 	good, err := keeper.Encode("alice", "key", want)
 	if err != nil {
