@@ -113,7 +113,7 @@ func (s *stream) wantEnd(t *testing.T, when string) {
 	select {
 	case <-s.ended:
 	case <-time.After(10 * time.Second):
-		t.Errorf("%s, a stream stays open", when)
+		t.Fatalf("%s, a stream stays open", when)
 	}
 }
 
