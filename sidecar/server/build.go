@@ -66,7 +66,7 @@ func (s *Server) build(p *decree, keys []byte) (*door, error) {
 		return nil, fmt.Errorf("set up what is remembered of verified sign-ins: %w", err)
 	}
 	d := &door{
-		realm: realm, managed: p.managed, epoch: epoch, ring: ring, rules: rules, store: store, source: source, mfa: domain, keeper: keeper, cookies: cookies,
+		realm: realm, managed: p.managed, epoch: epoch, ring: ring, rules: rules, store: store, source: countUnknownRoles(source, rules, s.metrics.rolesUnknown), mfa: domain, keeper: keeper, cookies: cookies,
 		verified: verified,
 		answer:   &answerer{rules: rules, pages: renderer, cookies: cookies, log: s.Log},
 		stamp:    func(value string) string { return ring.Name("epoch", value) },
