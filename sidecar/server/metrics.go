@@ -23,6 +23,7 @@ type metrics struct {
 	redisErrors     *prometheus.CounterVec
 	identitySeconds prometheus.Histogram
 	identityErrors  *prometheus.CounterVec
+	rolesUnknown    prometheus.Counter
 	generation      prometheus.Gauge
 	reloads         *prometheus.CounterVec
 	reloadOK        prometheus.Gauge
@@ -55,10 +56,13 @@ func newMetrics(registry prometheus.Registerer, version string) *metrics {
 			Namespace: "sallyport", Name: "identity_seconds", Help: "Time of a question to the identity source.", Buckets: buckets,
 		}),
 		identityErrors: counter("identity_errors_total", "Identities that could not be established, by reason.", "reason"),
-		generation:     gauge("policy_generation", "Generation of the policy in force; 0 without one."),
-		reloads:        counter("policy_reloads_total", "Policy reloads by result.", "result"),
-		reloadOK:       gauge("policy_last_reload_successful", "1 if the last policy read was taken, else 0."),
-		inFlight:       gauge("requests_in_flight", "Requests being served."),
+		rolesUnknown: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "sallyport", Name: "roles_unknown_total", Help: "Requests of users whose roles cannot be read, while the policy requires two-factor of administrators.",
+		}),
+		generation: gauge("policy_generation", "Generation of the policy in force; 0 without one."),
+		reloads:    counter("policy_reloads_total", "Policy reloads by result.", "result"),
+		reloadOK:   gauge("policy_last_reload_successful", "1 if the last policy read was taken, else 0."),
+		inFlight:   gauge("requests_in_flight", "Requests being served."),
 		streamsCut: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "sallyport", Name: "streams_cut_total", Help: "Long-lived requests ended because they may no longer pass.",
 		}),
@@ -70,7 +74,7 @@ func newMetrics(registry prometheus.Registerer, version string) *metrics {
 	buildInfo.WithLabelValues(version).Set(1)
 	registry.MustRegister(
 		m.decisions, m.refusals, m.verifications, m.enrolments, m.redisSeconds, m.redisErrors, m.identitySeconds,
-		m.identityErrors, m.generation, m.reloads, m.reloadOK, m.inFlight, m.streamsCut, m.drift, buildInfo,
+		m.identityErrors, m.rolesUnknown, m.generation, m.reloads, m.reloadOK, m.inFlight, m.streamsCut, m.drift, buildInfo,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	m.zero()

@@ -106,19 +106,36 @@ func TestDisablingWhileRequiredLeadsBackToSetUp(t *testing.T) {
 func TestRequirementForAdminsWhereRolesCannotBeRead(t *testing.T) {
 	t.Parallel()
 	w := startOffice(t, stack.Options{Policy: stack.Policy{Admins: true}})
+	unknown := func() float64 { return w.Sidecars[0].Metric(t, "sallyport_roles_unknown_total") }
 	p := w.signedIn("alice")
 	p.wantPasses(true, "an employee")
+	if n := unknown(); n != 0 {
+		t.Errorf("%v answers without roles are counted, and there was none", n)
+	}
 	for name, answer := range map[string]string{
 		"no roles":         `{"id":"id-alice","name":"alice"}`,
 		"null":             `{"id":"id-alice","roles":null}`,
 		"a number":         `{"id":"id-alice","roles":7}`,
 		"a list of others": `{"id":"id-alice","roles":["employee",{"name":"x"}]}`,
 	} {
+		before := unknown()
 		w.office.behave(json200(answer))
 		p.wantPasses(false, name)
+		if unknown() == before {
+			t.Errorf("%s: not counted", name)
+		}
 	}
+	before := unknown()
 	w.office.behave(json200(`{"id":"id-alice","roles":[]}`))
 	p.wantPasses(true, "an empty list says that there are none")
+	w.office.behave(json200(`{"id":"id-alice"}`))
+	for _, indifferent := range []stack.Policy{{}, {Everyone: true}, {Everyone: true, Admins: true}} {
+		w.awaitPolicy(func() { w.setPolicy(indifferent) })
+		p.Get("/my")
+	}
+	if n := unknown() - before; n != 0 {
+		t.Errorf("%v answers are counted of which nobody asks the roles", n)
+	}
 }
 
 // json200 answers the question who is signed in.
