@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -91,5 +92,32 @@ func TestHashingIsBounded(t *testing.T) {
 	}
 	if busy == 0 || busy > len(people)-18 {
 		t.Errorf("%d of %d at once were told to come again", busy, len(people))
+	}
+}
+
+// How long an answer takes must not tell whether somebody has recovery codes left. What
+// makes it long is the hash, and the hash is made in 12 MiB of memory, which is easier
+// to count than time. Not parallel: others take memory too.
+func TestAWrongRecoveryCodeCostsAHashWhateverIsLeft(t *testing.T) {
+	const hash = 12 << 20
+	f := newFixture(t)
+	alice := f.User("u-1", "alice")
+	_, codes := f.enrol(t, alice)
+	for left := len(codes); left >= 0; left-- {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := f.VerifyRecovery(t.Context(), alice, "AAAA-AAAA", grant("k"))
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, mfa.ErrWrongCode) {
+			t.Fatalf("with %d codes left: %v", left, err)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took < hash || took > 2*hash {
+			t.Errorf("with %d codes left a wrong one took %d KiB, want one hash of %d", left, took>>10, hash>>10)
+		}
+		if left > 0 {
+			if _, err := f.VerifyRecovery(t.Context(), alice, codes[left-1], grant("k")); err != nil {
+				t.Fatalf("spend a code of %d: %v", left, err)
+			}
+		}
 	}
 }
