@@ -102,6 +102,14 @@ func (a *answerer) appUnavailable(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// malformedBody answers a request whose body cannot be read to its end.
+func (a *answerer) malformedBody(w http.ResponseWriter, r *http.Request) {
+	a.say(w, r, no{
+		status: http.StatusBadRequest, code: "malformed_body", heading: "This request cannot be read",
+		text: "What was to be sent with it is malformed. Try again.",
+	})
+}
+
 // stepUp sends a user to the challenge or to enrolment, and back afterwards.
 func (a *answerer) stepUp(w http.ResponseWriter, r *http.Request, v *visit) {
 	asker := proxy.AskedBy(r)

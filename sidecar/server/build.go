@@ -117,10 +117,14 @@ func (s *Server) appURL(port policy.Port) (*url.URL, error) {
 	return nil, fmt.Errorf("spec.app.port is the name %q: outside a cluster write its number, or pass --app", port.Name)
 }
 
-// appFailed answers when the app does not.
+// appFailed answers when the app does not, or could not be sent the whole request.
 func (d *door) appFailed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		return // the client is gone, or the stream was cut
+	}
+	if _, ok := errors.AsType[uploadError](err); ok {
+		d.answer.malformedBody(w, r)
+		return
 	}
 	d.outages.note(r.Context(), faultApp, err)
 	d.answer.appUnavailable(w, r)

@@ -21,9 +21,10 @@ func hurry(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 }
 
-// takeYourTime lifts the bound.
+// takeYourTime lifts the bound, for the body is an upload to the app.
 func takeYourTime(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+		r.Body = upload{r.Body}
 	}
 }
