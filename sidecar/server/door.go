@@ -326,7 +326,7 @@ func (d *door) update(ctx context.Context, v *visit, signIn *session.SignIn) {
 
 // forward hands the request to the app.
 func (d *door) forward(w http.ResponseWriter, r *http.Request, v *visit) {
-	takeYourTime(w, r)
+	r = takeYourTime(w, r)
 	exempt := v.class == authz.PathExempt
 	stripped := exempt && v.pass != policy.PassCredentials
 	if stripped {

@@ -21,10 +21,14 @@ func hurry(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 }
 
-// takeYourTime lifts the bound, for the body is an upload to the app.
-func takeYourTime(w http.ResponseWriter, r *http.Request) {
-	if r.ContentLength != 0 {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-		r.Body = upload{r.Body}
+// takeYourTime lifts the bound, and returns the request with its body as an upload to
+// the app. It does not change r, which is being watched.
+func takeYourTime(w http.ResponseWriter, r *http.Request) *http.Request {
+	if r.ContentLength == 0 {
+		return r
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	uploading := r.WithContext(r.Context())
+	uploading.Body = upload{r.Body}
+	return uploading
 }

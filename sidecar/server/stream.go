@@ -52,8 +52,11 @@ func (w *watcher) release() {
 
 func (w *watcher) check() {
 	again := &visit{class: w.class, token: w.token}
-	// A clone: identifying removes headers, and the proxy may be reading these.
-	err := w.door.latest().decide(w.request.Clone(w.request.Context()), again)
+	// Identifying removes headers, and the proxy may be reading these. All else is shared:
+	// net/http may be writing trailers.
+	request := w.request.WithContext(w.request.Context())
+	request.Header = w.request.Header.Clone()
+	err := w.door.latest().decide(request, again)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.done {
