@@ -102,6 +102,14 @@ func (a *answerer) appUnavailable(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// nobody answers a request that was cut. As a rule there is nobody to read it; but a
+// client that closed its half of the connection reads on, and an answer that says
+// nothing would be a 200, which a cache may keep.
+func (a *answerer) nobody(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusServiceUnavailable)
+}
+
 // malformedBody answers a request whose body cannot be read to its end.
 func (a *answerer) malformedBody(w http.ResponseWriter, r *http.Request) {
 	a.say(w, r, no{

@@ -92,7 +92,8 @@ func (s *Server) build(p *decree, keys []byte) (*door, error) {
 // asked takes a question that the identity source put to somebody else.
 func (s *Server) asked(ctx context.Context, e identity.Event) {
 	s.metrics.asked(e)
-	if e.Err != nil {
+	hungUp := ctx.Err() != nil && errors.Is(e.Err, context.Canceled)
+	if e.Err != nil && !hungUp {
 		s.outages.note(ctx, unidentified(e.Reason), e.Err)
 	}
 }
@@ -120,8 +121,9 @@ func (s *Server) appURL(port policy.Port) (*url.URL, error) {
 
 // appFailed answers when the app does not, or could not be sent the whole request.
 func (d *door) appFailed(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		return // the client is gone, or the stream was cut
+	if isCut(r, err) {
+		d.answer.nobody(w)
+		return
 	}
 	if _, ok := errors.AsType[uploadError](err); ok {
 		d.answer.malformedBody(w, r)

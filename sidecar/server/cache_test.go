@@ -502,6 +502,7 @@ func TestSharedCacheKeepsAssets(t *testing.T) {
 			"for news":                         {"If-None-Match", direct.Header.Get("ETag")},
 			"with cookies of two readings":     {"Cookie", "session=a; session=b"},
 			"by another method in the headers": {"X-HTTP-Method-Override", "DELETE"},
+			"for another version alone":        {"If-Match", `"x"`},
 		} {
 			cache := cacheBefore(t, w.URL())
 			first := w.NewBrowser()

@@ -378,8 +378,9 @@ func (d *door) observe(r *http.Request, v *visit, header http.Header) error {
 
 // unavailable answers when the state of the second factor cannot be read.
 func (d *door) unavailable(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		return // the client is gone
+	if isCut(r, err) {
+		d.answer.nobody(w)
+		return
 	}
 	d.metrics.decided(authz.Refuse)
 	d.outages.note(r.Context(), unreadable(err), err)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -46,6 +47,12 @@ func cut(r *http.Request) {
 	if c, ok := r.Context().Value(requestContextKey{}).(*requestContext); ok {
 		c.cancel()
 	}
+}
+
+// isCut reports whether err comes from the request's own end: the client hung up, or
+// the request was cut.
+func isCut(r *http.Request, err error) bool {
+	return r.Context().Err() != nil && errors.Is(err, context.Canceled)
 }
 
 // requestInfo is what an audit line says about the request behind an event.
