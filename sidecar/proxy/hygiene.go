@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/sallyport/sallyport/sidecar/identity/wire"
 )
 
@@ -81,7 +83,7 @@ func NewHygiene(c HygieneConfig) *Hygiene {
 // the request must be answered with it; the request may be half cleaned then.
 func (h *Hygiene) Clean(r *http.Request) *Refusal {
 	for _, step := range []func(*http.Request) *Refusal{
-		cleanMethod, cleanTarget, cleanConnection, h.cleanHeaders, cleanAuthorization, h.cleanCookies,
+		cleanMethod, cleanTarget, cleanHost, cleanConnection, h.cleanHeaders, cleanAuthorization, h.cleanCookies,
 	} {
 		if refusal := step(r); refusal != nil {
 			return refusal
@@ -112,6 +114,21 @@ func cleanTarget(r *http.Request) *Refusal {
 	asterisk := r.Method == http.MethodOptions && r.RequestURI == "*"
 	if !asterisk && !strings.HasPrefix(rawPath(r), "/") {
 		return malformed(CodeTarget, "The request must name a path, not a whole address.")
+	}
+	// In HTTP/2 a target ends where its field does. On the app's request line a blank
+	// would end it, and what stands behind it could be taken for the version.
+	if strings.Contains(r.RequestURI, " ") {
+		return malformed(CodeTarget, "The target of the request holds a blank.")
+	}
+	return nil
+}
+
+// cleanHost refuses requests that name no host in a way that all servers read alike.
+// Of HTTP/1.1, net/http has asked for one host of plain characters already. Of HTTP/2 it
+// has not, and would send the app an empty one in place of one that is odd.
+func cleanHost(r *http.Request) *Refusal {
+	if r.ProtoMajor > 1 && (r.Host == "" || !httpguts.ValidHostHeader(r.Host)) {
+		return malformed(CodeTarget, "The request must name a host.")
 	}
 	// HTTP/2 may carry both :authority and Host.
 	for _, host := range r.Header["Host"] {
