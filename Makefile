@@ -260,7 +260,7 @@ PROVE ?=
 
 # No part of test: it builds and runs a test once for each guard.
 .PHONY: prove
-prove: setup ## Remove each security guard in turn and see a test fail; half an hour (PROVE="-run T29"): docs/security-status.md
+prove: setup ## Remove each security guard in turn and see a test fail; a quarter of an hour (PROVE="-run T29"): docs/security-status.md
 	@eval "$$(test/setup/install --env)" && go run ./test/prove $(PROVE)
 
 .PHONY: fuzz
