@@ -16,9 +16,9 @@ import (
 // exchange is an ordinary request: one answer, and the connection goes on as it was.
 //
 // The standard reverse proxy could carry it, and does carry the others. But it copies
-// the request and its headers deeply, for rewriting that is not done here, and writes
-// every answer out in pieces where it is asked to hold nothing back: a fifth of what a
-// request costs. What it guards against is guarded against here too.
+// the request and its headers deeply, for rewriting that is not done here, and flushes
+// every answer by itself where it is asked to hold nothing back, by a timer of its own.
+// What it guards against is guarded against here too.
 type exchange struct {
 	*forward
 
@@ -86,7 +86,7 @@ func (x *exchange) interim(status int, header http.Header) {
 		return
 	}
 	own := x.w.Header()
-	maps.Copy(own, header)
+	addAll(own, header, "")
 	x.w.WriteHeader(status)
 	clear(own)
 }

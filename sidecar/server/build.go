@@ -92,8 +92,7 @@ func (s *Server) build(p *decree, keys []byte) (*door, error) {
 // asked takes a question that the identity source put to somebody else.
 func (s *Server) asked(ctx context.Context, e identity.Event) {
 	s.metrics.asked(e)
-	hungUp := ctx.Err() != nil && errors.Is(e.Err, context.Canceled)
-	if e.Err != nil && !hungUp {
+	if e.Err != nil && !isCut(ctx, e.Err) {
 		s.outages.note(ctx, unidentified(e.Reason), e.Err)
 	}
 }
@@ -121,7 +120,7 @@ func (s *Server) appURL(port policy.Port) (*url.URL, error) {
 
 // appFailed answers when the app does not, or could not be sent the whole request.
 func (d *door) appFailed(w http.ResponseWriter, r *http.Request, err error) {
-	if isCut(r, err) {
+	if isCut(r.Context(), err) {
 		d.answer.nobody(w)
 		return
 	}

@@ -378,7 +378,7 @@ func (d *door) observe(r *http.Request, v *visit, header http.Header) error {
 
 // unavailable answers when the state of the second factor cannot be read.
 func (d *door) unavailable(w http.ResponseWriter, r *http.Request, err error) {
-	if isCut(r, err) {
+	if isCut(r.Context(), err) {
 		d.answer.nobody(w)
 		return
 	}

@@ -49,10 +49,10 @@ func cut(r *http.Request) {
 	}
 }
 
-// isCut reports whether err comes from the request's own end: the client hung up, or
-// the request was cut.
-func isCut(r *http.Request, err error) bool {
-	return r.Context().Err() != nil && errors.Is(err, context.Canceled)
+// isCut reports whether err comes from the end of the request whose context this is:
+// the client hung up, or the request was cut.
+func isCut(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, context.Canceled)
 }
 
 // requestInfo is what an audit line says about the request behind an event.

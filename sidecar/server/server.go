@@ -224,7 +224,7 @@ func (s *Server) front() http.Handler {
 			d.ServeHTTP(w, r)
 			return
 		}
-		s.metrics.decisions.WithLabelValues(authz.Refuse.String()).Inc()
+		s.metrics.decided(authz.Refuse)
 		shut(w, r)
 	})
 }
