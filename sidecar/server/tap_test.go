@@ -117,6 +117,22 @@ var (
 	strictLength = regexp.MustCompile("^(0|[1-9][0-9]{0,9})$")
 )
 
+// targets returns those of the requests, sorted, and fails the test where what the app
+// was sent can be read in two ways.
+func (p *tap) targets(t *testing.T) []string {
+	t.Helper()
+	whole, err := p.requests()
+	if err != nil {
+		t.Errorf("the app was sent what can be read in two ways: %v", err)
+	}
+	var targets []string
+	for _, request := range whole {
+		targets = append(targets, request.target)
+	}
+	slices.Sort(targets)
+	return targets
+}
+
 // readStrictly reads one request in the one form that no server reads differently.
 func readStrictly(r *bufio.Reader) (strictRequest, error) {
 	request := strictRequest{header: map[string][]string{}}
