@@ -154,10 +154,10 @@ func (r *run) report(before, after []size) {
 	row("lines of the sidecars' logs at WARN and above", "%d", f.complaints.Load())
 	for i := range before {
 		b, a := before[i], after[i]
-		row(fmt.Sprintf("sidecar %d, RSS after the warm-up, at the end, MiB", i+1), "%.0f to %.0f, %.0f to %.0f",
-			mib(b.leastRSS), mib(b.mostRSS), mib(a.leastRSS), mib(a.mostRSS))
+		row(fmt.Sprintf("sidecar %d, memory in use after the warm-up, at the end, MiB", i+1), "%s, %s", b.live.mib(), a.live.mib())
+		row(fmt.Sprintf("sidecar %d, RSS", i+1), "%s, %s", b.rss.mib(), a.rss.mib())
 		row(fmt.Sprintf("sidecar %d, goroutines", i+1), "%.0f to %.0f, %.0f to %.0f",
-			b.leastGoroutines, b.mostGoroutines, a.leastGoroutines, a.mostGoroutines)
+			b.goroutines.least, b.goroutines.most, a.goroutines.least, a.goroutines.most)
 	}
 	row("violations", "%d", len(r.violations))
 	fmt.Println(out.String()) //nolint:forbidigo // what the run is for

@@ -3,6 +3,7 @@ package soak_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -109,8 +110,18 @@ func (s *sidecar) ready() bool {
 	return status == http.StatusOK
 }
 
-// size is what a sidecar takes, at least and at most.
-type size struct{ leastRSS, mostRSS, leastGoroutines, mostGoroutines float64 }
+// size is what a sidecar takes, as it was seen for a while. Live is what was reachable
+// when garbage was last collected; RSS is that and all that Go has not given back.
+type size struct{ live, rss, goroutines span }
+
+type span struct{ least, most float64 }
+
+func (s *span) add(value float64) {
+	if *s == (span{}) {
+		*s = span{value, value}
+	}
+	s.least, s.most = min(s.least, value), max(s.most, value)
+}
 
 // measure watches the sidecars for a while.
 func (r *run) measure() []size {
@@ -119,13 +130,13 @@ func (r *run) measure() []size {
 	for end := time.Now().Add(watched); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
 		for i, s := range r.sidecars {
 			_, page := s.get("/metrics")
-			rss, goroutines := r.metric(page, "process_resident_memory_bytes"), r.metric(page, "go_goroutines")
-			if all[i] == (size{}) {
-				all[i] = size{rss, rss, goroutines, goroutines}
-			}
-			all[i].leastRSS, all[i].mostRSS = min(all[i].leastRSS, rss), max(all[i].mostRSS, rss)
-			all[i].leastGoroutines, all[i].mostGoroutines = min(all[i].leastGoroutines, goroutines), max(all[i].mostGoroutines, goroutines)
+			all[i].live.add(r.metric(page, "go_gc_heap_live_bytes"))
+			all[i].rss.add(r.metric(page, "process_resident_memory_bytes"))
+			all[i].goroutines.add(r.metric(page, "go_goroutines"))
 		}
+	}
+	for i, s := range all {
+		r.say("sidecar %d: live %s MiB, RSS %s MiB, %.0f to %.0f goroutines", i+1, s.live.mib(), s.rss.mib(), s.goroutines.least, s.goroutines.most)
 	}
 	return all
 }
@@ -147,13 +158,15 @@ func (r *run) metric(page, name string) float64 {
 // compare proves that no sidecar has grown.
 func (r *run) compare(before, after []size) {
 	for i := range before {
-		if after[i].leastRSS > before[i].mostRSS+moreRSS {
-			r.violate("sidecar %d had at most %.0f MiB and has at least %.0f", i+1, mib(before[i].mostRSS), mib(after[i].leastRSS))
+		if after[i].live.least > before[i].live.least+moreLive {
+			r.violate("sidecar %d used %.1f MiB and uses %.1f", i+1, mib(before[i].live.least), mib(after[i].live.least))
 		}
-		if after[i].leastGoroutines > before[i].mostGoroutines+moreGoroutines {
-			r.violate("sidecar %d had at most %.0f goroutines and has at least %.0f", i+1, before[i].mostGoroutines, after[i].leastGoroutines)
+		if after[i].goroutines.least > before[i].goroutines.most+moreGoroutines {
+			r.violate("sidecar %d had at most %.0f goroutines and has at least %.0f", i+1, before[i].goroutines.most, after[i].goroutines.least)
 		}
 	}
 }
+
+func (s span) mib() string { return fmt.Sprintf("%.1f to %.1f", mib(s.least), mib(s.most)) }
 
 func mib(bytes float64) float64 { return bytes / (1 << 20) }

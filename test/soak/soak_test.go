@@ -35,9 +35,9 @@ const (
 	faultEvery = time.Minute
 
 	// A recovery code takes 12 MiB to check, for a moment: so a sidecar is watched for a
-	// while, and the least at the end is held against the most after the warm-up.
+	// while, and what it used at least is compared.
 	watched        = 10 * time.Second
-	moreRSS        = 8 << 20
+	moreLive       = 4 << 20
 	moreGoroutines = 20
 )
 
@@ -122,6 +122,9 @@ func (r *run) faults(ctx context.Context) {
 	every := min(faultEvery, *duration/time.Duration(len(kinds)))
 	end := time.Now().Add(*duration)
 	for i := 0; time.Until(end) > 0 && ctx.Err() == nil; i++ {
+		if i > 0 && i%5 == 0 {
+			r.measure() // shows how it went, where a run fails
+		}
 		next := time.Now().Add(every)
 		r.once(kinds[i%len(kinds)])
 		time.Sleep(time.Until(next))
