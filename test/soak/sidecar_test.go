@@ -161,6 +161,10 @@ func (r *run) compare(before, after []size) {
 		if after[i].live.least > before[i].live.least+moreLive {
 			r.violate("sidecar %d used %.1f MiB and uses %.1f", i+1, mib(before[i].live.least), mib(after[i].live.least))
 		}
+		// What is not Go's heap is in RSS alone.
+		if after[i].rss.least > before[i].rss.most+moreRSS {
+			r.violate("sidecar %d had at most %.0f MiB of RSS and has at least %.0f", i+1, mib(before[i].rss.most), mib(after[i].rss.least))
+		}
 		if after[i].goroutines.least > before[i].goroutines.most+moreGoroutines {
 			r.violate("sidecar %d had at most %.0f goroutines and has at least %.0f", i+1, before[i].goroutines.most, after[i].goroutines.least)
 		}

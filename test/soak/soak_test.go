@@ -33,11 +33,15 @@ const (
 	// faultEvery is how often something is done to Redis; shorter runs do it more often,
 	// so that they have each kind once.
 	faultEvery = time.Minute
+	// watchedEvery is after how many faults the sidecars are watched in between.
+	watchedEvery = 5
 
 	// A recovery code takes 12 MiB to check, for a moment: so a sidecar is watched for a
-	// while, and what it used at least is compared.
+	// while. The least at the end is held against the least after the warm-up where garbage
+	// is not counted in, and against the most where it is.
 	watched        = 10 * time.Second
 	moreLive       = 4 << 20
+	moreRSS        = 8 << 20
 	moreGoroutines = 20
 )
 
@@ -122,11 +126,11 @@ func (r *run) faults(ctx context.Context) {
 	every := min(faultEvery, *duration/time.Duration(len(kinds)))
 	end := time.Now().Add(*duration)
 	for i := 0; time.Until(end) > 0 && ctx.Err() == nil; i++ {
-		if i > 0 && i%5 == 0 {
-			r.measure() // shows how it went, where a run fails
-		}
 		next := time.Now().Add(every)
 		r.once(kinds[i%len(kinds)])
+		if (i+1)%watchedEvery == 0 {
+			r.measure() // shows how it went, where a run fails
+		}
 		time.Sleep(time.Until(next))
 	}
 }
