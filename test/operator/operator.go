@@ -163,7 +163,8 @@ func (c *Cluster) Operator(flags ...string) *Process {
 // Launch starts one more operator, ready or not.
 func (c *Cluster) Launch(flags ...string) *Process {
 	c.t.Helper()
-	webhook, health, metrics := stack.FreePort(c.t), stack.FreePort(c.t), stack.FreePort(c.t)
+	ports := stack.FreePorts(c.t, 3)
+	webhook, health, metrics := ports[0], ports[1], ports[2]
 	args := append([]string{
 		"--namespace", Namespace, "--sidecar-image", Image, "--redis-dir", filepath.Join(c.dir, "redis"),
 		"--webhook-listen", "127.0.0.1:" + webhook, "--webhook-url", "https://localhost:" + webhook,
