@@ -42,7 +42,8 @@ type entry[V any] struct {
 }
 
 // New returns a Cache of at most size answers, each good for the lifetime from when it
-// was asked for. A lifetime of 0 remembers nothing.
+// was asked for. A lifetime of 0 remembers nothing. With each new answer those go that
+// are of no use: it holds about as many as were asked for in one lifetime.
 func New[V any](lifetime time.Duration, size int, clock func() time.Time) (*Cache[V], error) {
 	entries, err := lru.New[Key, *entry[V]](size)
 	if err != nil {
@@ -80,8 +81,22 @@ func (c *Cache[V]) ask(ctx context.Context, key Key, ask Ask[V]) (answer V, keep
 	e.answer, keep, err = ask(ctx)
 	if keep && err == nil && c.lifetime > 0 {
 		c.entries.Add(key, e)
+		c.sweep()
 	}
 	return e.answer, keep, err
+}
+
+// sweep lets go of who has not asked for so long that their answers are of no use. Who
+// asked last stands last, so it looks no further than the first that is still good.
+func (c *Cache[V]) sweep() {
+	now := c.clock()
+	for {
+		key, e, ok := c.entries.GetOldest()
+		if !ok || c.counts(key, e, now) {
+			return
+		}
+		c.entries.Remove(key)
+	}
 }
 
 // renew takes an answer back that no longer holds.

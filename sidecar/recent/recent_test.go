@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/sallyport/sallyport/sidecar/recent"
 	"github.com/sallyport/sallyport/test/await"
@@ -240,4 +242,60 @@ func TestItIsBounded(t *testing.T) {
 	if n := s.count(); n != 4 {
 		t.Errorf("%d questions, want 4: more than two answers were remembered", n)
 	}
+}
+
+// A sidecar runs for months, and people come and go.
+func TestWhatIsTooOldToBeUsedIsNotHeld(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	cache, err := recent.New[*[64]byte](lifetime, 1000, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	get := func(owner string) weak.Pointer[[64]byte] {
+		answer, err := cache.Get(t.Context(), recent.Key{Owner: owner}, func() recent.Ask[*[64]byte] {
+			return func(context.Context) (*[64]byte, bool, error) {
+				asked++
+				return new([64]byte), true, nil
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return weak.Make(answer)
+	}
+	held := func(answers []weak.Pointer[[64]byte]) (n int) {
+		runtime.GC()
+		for _, answer := range answers {
+			if answer.Value() != nil {
+				n++
+			}
+		}
+		return n
+	}
+
+	var old, young []weak.Pointer[[64]byte]
+	for i := range 100 {
+		old = append(old, get(fmt.Sprint("old ", i)))
+	}
+	now = now.Add(lifetime - 1)
+	for i := range 100 {
+		young = append(young, get(fmt.Sprint("young ", i)))
+	}
+	if n := held(old); n != 100 {
+		t.Fatalf("%d of 100 are held that are still good", n)
+	}
+	now = now.Add(1)
+	get("somebody")
+	if n := held(old); n != 0 {
+		t.Errorf("%d of 100 are held that nobody can be given", n)
+	}
+	if n := held(young); n != 100 {
+		t.Errorf("%d of 100 are held that are still good", n)
+	}
+	get("young 1")
+	if asked != 201 {
+		t.Errorf("%d questions, want 201", asked)
+	}
+	runtime.KeepAlive(cache)
 }
