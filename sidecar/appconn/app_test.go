@@ -123,7 +123,7 @@ func (a *app) serve(c *net.TCPConn, number int) {
 			}
 		}
 		a.mu.Lock()
-		a.seen[at].Text = brief(p.got.String())
+		a.seen[at].Text = brief(inOrder(strings.ReplaceAll(p.got.String(), a.url.Host, "the app's own")))
 		a.mu.Unlock()
 		p.got.Reset()
 	}
@@ -137,6 +137,22 @@ func brief(text string) string {
 	}
 	sum := sha256.Sum256([]byte(body))
 	return head + "\r\n\r\n" + hex.EncodeToString(sum[:])
+}
+
+// inOrder sorts the headers of a request by their names: in which order they come means
+// nothing (RFC 9110, section 5.3), but for those of one name.
+func inOrder(text string) string {
+	head, body, ended := strings.Cut(text, "\r\n\r\n")
+	if !ended {
+		return text
+	}
+	lines := strings.Split(head, "\r\n")
+	slices.SortStableFunc(lines[1:], func(a, b string) int {
+		nameA, _, _ := strings.Cut(a, ":")
+		nameB, _, _ := strings.Cut(b, ":")
+		return strings.Compare(nameA, nameB)
+	})
+	return strings.Join(lines, "\r\n") + "\r\n\r\n" + body
 }
 
 func (p *peer) line() string {

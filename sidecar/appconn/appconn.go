@@ -3,7 +3,8 @@
 // net/http's Transport passes both through goroutines of the connection, which
 // costs more than all else that a proxy does.
 //
-// The wire format is the standard library's: Request.Write and ReadResponse. What
+// The wire format is the standard library's: ReadResponse, and Request.Write but for
+// requests without a body, whose heads are written here (see writeHead). What
 // is not a plain exchange (an upgrade, Expect, trailers, TLS and more, see plain)
 // goes to the standard Transport, with which all else has to agree: package tests
 // send the same exchanges through both.

@@ -26,7 +26,10 @@ type ask struct {
 	header http.Header
 	body   func() io.Reader
 	length int64 // of the body; -1 is chunked
+	// breaksOff is where the body ends too early: how much of it the app sees is chance.
+	breaksOff bool
 
+	change   func(*http.Request) // of what the request would be otherwise
 	ctx      func(context.Context) context.Context
 	readOnly int  // bytes of the body to read before it is closed; 0 is all
 	cancelAt int  // bytes of the body to read before the context ends
@@ -190,6 +193,9 @@ func (c *client) request(ctx context.Context, a *app, number int, q ask, interim
 	}
 	if q.length < 0 {
 		r.TransferEncoding = []string{"chunked"}
+	}
+	if q.change != nil {
+		q.change(r)
 	}
 	return r
 }

@@ -56,8 +56,10 @@ func (c *conn) begin(maxHeader int64) { c.left, c.written = maxHeader, 0 }
 
 // send writes r to its end.
 func (c *conn) send(r *http.Request) error {
-	if err := r.Write(c.out); err != nil {
-		return err
+	if !writeHead(c.out, r) {
+		if err := r.Write(c.out); err != nil {
+			return err
+		}
 	}
 	return c.out.Flush()
 }

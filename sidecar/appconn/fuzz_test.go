@@ -54,6 +54,31 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
+// Whatever stands in a request without a body, the app gets what the standard Transport
+// would send it, or nothing where that would send nothing.
+func FuzzHeads(f *testing.F) {
+	for _, seed := range []struct{ host, opaque, path, query, name, value, agent string }{
+		{host: "app.test", path: "/0", query: "a=b", name: "X-A", value: "a", agent: "test"},
+		{host: "[fe80::1%25eth0]:80", opaque: "/0|a", query: "b|c", name: "Cookie", value: "a=1; b=2"},
+		{host: "bücher.test", path: "/0 é", name: "Content-Length", value: "7", agent: " test "},
+		{host: "a\r\nb: c", opaque: "//other.test/0", name: "Host", value: "other.test"},
+		{opaque: "/0 HTTP/1.1\r\nX-B: b", name: "X A", value: " a\tb\r\nc ", agent: "a\x00"},
+		{host: "app.test", path: "0", query: "a b", name: "Transfer-Encoding", value: "chunked"},
+	} {
+		for method := range byte(5) {
+			f.Add(method, seed.host, seed.opaque, seed.path, seed.query, seed.name, seed.value, seed.agent)
+		}
+	}
+	methods := []string{http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodOptions, http.MethodPost}
+	f.Fuzz(func(t *testing.T, method byte, host, opaque, path, query, name, value, agent string) {
+		same(t, exchanges{asks: []ask{{method: methods[int(method)%len(methods)], change: func(r *http.Request) {
+			r.Host, r.URL.Opaque, r.URL.Path, r.URL.RawQuery = host, opaque, path, query
+			r.Header["User-Agent"] = []string{agent}
+			r.Header[name] = append(r.Header[name], value, value)
+		}}}})
+	})
+}
+
 // parse tells whether a client that reads an answer comes to its end, or finds a
 // fault, without what may follow it.
 func parse(method string, answer []byte) (complete bool, status int) {
