@@ -38,7 +38,7 @@ func (t *Transport) exchange(c *conn, r *http.Request, interim func(int, http.He
 	x := &exchange{transport: t, conn: c, ctx: r.Context()}
 	// Closing is what interrupts a read and a write. A connection on which this
 	// was begun is not used again, so it can hit nobody else.
-	x.unwatch = context.AfterFunc(x.ctx, func() { _ = c.Close() })
+	x.unwatch = afterFunc(x.ctx, func() { _ = c.Close() })
 	if !x.send(r) {
 		return x.failed(r, true, nil)
 	}
@@ -56,6 +56,15 @@ func (t *Transport) exchange(c *conn, r *http.Request, interim func(int, http.He
 	}
 	response.Body = &body{exchange: x, from: response.Body, reusable: reusable}
 	return response, false, nil
+}
+
+// afterFunc is context.AfterFunc. A context that can do it by itself (package context
+// knows of those too) does it for less.
+func afterFunc(ctx context.Context, f func()) (stop func() bool) {
+	if able, ok := ctx.(interface{ AfterFunc(f func()) (stop func() bool) }); ok {
+		return able.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
 }
 
 func (t *Transport) maxHeader() int64 {

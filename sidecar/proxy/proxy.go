@@ -25,8 +25,8 @@ import (
 	"github.com/sallyport/sallyport/sidecar/identity/wire"
 )
 
-// The headers that tell the app about the second factor. Clients can never set
-// them: hygiene removes whatever starts with this prefix.
+// The headers that tell the app about the second factor, in canonical form. Clients can
+// never set them: hygiene removes whatever starts with this prefix.
 const (
 	assertionPrefix = "X-Sallyport-"
 	// HeaderVerified is "true" or "false" on every request to the app.
@@ -50,12 +50,12 @@ type Assertion struct {
 
 func (a Assertion) set(h http.Header) {
 	if !a.Verified {
-		h.Set(HeaderVerified, "false")
+		h[HeaderVerified] = []string{"false"}
 		return
 	}
-	h.Set(HeaderVerified, "true")
-	h.Set(HeaderMethod, a.Method)
-	h.Set(HeaderVerifiedAt, a.At.UTC().Format(time.RFC3339))
+	h[HeaderVerified] = []string{"true"}
+	h[HeaderMethod] = []string{a.Method}
+	h[HeaderVerifiedAt] = []string{a.At.UTC().Format(time.RFC3339)}
 }
 
 // Forwarding says how one request goes to the app.

@@ -65,11 +65,13 @@ type door struct {
 	latest func() *door
 }
 
-// standing is how a user and one sign-in stand with the second factor. Neither part
-// may be changed: requests share them.
+// standing is how a user and one sign-in stand with the second factor. What it points to
+// may not be changed: requests share it.
 type standing struct {
-	record *mfa.Record
-	signIn *session.SignIn
+	user    mfa.User
+	binding string // names the app's sign-in, "" where it has no name
+	record  *mfa.Record
+	signIn  *session.SignIn
 }
 
 // visit is what is known about one request on its way.
@@ -169,29 +171,23 @@ func (d *door) decide(r *http.Request, v *visit) error {
 
 // establish reads the user's enrolment and this sign-in's verification.
 func (d *door) establish(ctx context.Context, v *visit) error {
-	id := v.visitor.Identity
-	v.visitor.User = d.mfa.User(id.Subject, id.Account)
-	v.visitor.Binding = d.keeper.Binding(v.visitor.User.Key, id.SignIn)
+	id, token := v.visitor.Identity, v.token
 	v.visitor.Required = d.rules.Requires(id.Roles, id.RolesKnown)
-	var key string
-	if v.token != "" {
-		key = d.keeper.Key(v.token)
-	}
 	if err := d.trust.Load().reason(); err != nil {
 		return err
 	}
 	if v.own {
 		// What a page shows and changes is what the store says now.
-		d.verified.Forget(v.visitor.User.Key)
+		d.verified.Forget(id.Subject)
 	}
-	now, err := d.verified.Get(ctx, recent.Key{Owner: v.visitor.User.Key, Name: key}, func() recent.Ask[standing] {
-		return func(ctx context.Context) (standing, bool, error) { return d.stands(ctx, v.visitor.User, key) }
+	now, err := d.verified.Get(ctx, recent.Key{Owner: id.Subject, Name: token + "\n" + id.SignIn}, func() recent.Ask[standing] {
+		return func(ctx context.Context) (standing, bool, error) { return d.stands(ctx, id, token) }
 	})
 	if err != nil {
 		return err
 	}
-	v.visitor.Record = now.record
-	if now.signIn != nil && now.signIn.Counts(d.clock(), web.Limits(d.rules), now.record.Generation, v.visitor.Binding) {
+	v.visitor.User, v.visitor.Binding, v.visitor.Record = now.user, now.binding, now.record
+	if now.signIn != nil && now.signIn.Counts(d.clock(), web.Limits(d.rules), now.record.Generation, now.binding) {
 		v.visitor.SignIn = now.signIn
 	}
 	return nil
@@ -199,8 +195,14 @@ func (d *door) establish(ctx context.Context, v *visit) error {
 
 // stands asks the store. Only a verified sign-in is kept: whoever has just enrolled, or
 // just passed the challenge, is known for it on the very next request.
-func (d *door) stands(ctx context.Context, user mfa.User, key string) (s standing, keep bool, err error) {
-	snapshot, err := d.mfa.Load(ctx, user, key)
+func (d *door) stands(ctx context.Context, id identity.Identity, token string) (s standing, keep bool, err error) {
+	s.user = d.mfa.User(id.Subject, id.Account)
+	s.binding = d.keeper.Binding(s.user.Key, id.SignIn)
+	var key string
+	if token != "" {
+		key = d.keeper.Key(token)
+	}
+	snapshot, err := d.mfa.Load(ctx, s.user, key)
 	if err != nil {
 		return standing{}, false, err
 	}
@@ -208,10 +210,10 @@ func (d *door) stands(ctx context.Context, user mfa.User, key string) (s standin
 	if s.record == nil || snapshot.SignIn == nil {
 		return s, false, nil
 	}
-	s.signIn, err = d.keeper.Decode(user.Key, key, snapshot.SignIn)
+	s.signIn, err = d.keeper.Decode(s.user.Key, key, snapshot.SignIn)
 	if errors.Is(err, session.ErrForged) {
 		// Somebody wrote to the store who has no keys. It verifies nothing.
-		d.audit.write(ctx, eventForged, slog.String("user", user.Key))
+		d.audit.write(ctx, eventForged, slog.String("user", s.user.Key))
 		return s, false, nil
 	}
 	return s, err == nil, err
@@ -227,7 +229,7 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request, v *visit) {
 		d.answer.indeterminate(w, r, reason)
 	case v.own && signedIn:
 		d.dropReturn(w, v)
-		defer d.verified.Forget(v.visitor.User.Key)
+		defer d.verified.Forget(v.visitor.Identity.Subject)
 		d.web.Serve(w, r, v.visitor)
 	case v.own, v.decision == authz.SignIn:
 		d.answer.signIn(w, r, v.own)
@@ -288,7 +290,7 @@ func (d *door) endVerification(ctx context.Context, v *visit) error {
 	if v.token == "" || v.visitor.User.Key == "" {
 		return nil
 	}
-	defer d.verified.Forget(v.visitor.User.Key)
+	defer d.verified.Forget(v.visitor.Identity.Subject)
 	// The app's session may end although the client is gone: so does this.
 	if err := d.mfa.EndSignIn(context.WithoutCancel(ctx), v.visitor.User, d.keeper.Key(v.token)); err != nil {
 		return err
@@ -313,7 +315,7 @@ func (d *door) touch(ctx context.Context, v *visit) {
 // for longer, or bound to the former session cookie, and so asked for a code
 // sooner.
 func (d *door) update(ctx context.Context, v *visit, signIn *session.SignIn) {
-	defer d.verified.Forget(v.visitor.User.Key)
+	defer d.verified.Forget(v.visitor.Identity.Subject)
 	key := d.keeper.Key(v.token)
 	value, err := d.keeper.Encode(v.visitor.User.Key, key, *signIn)
 	if err == nil {

@@ -54,12 +54,12 @@ func forwardedElement(peer netip.Addr) string {
 
 func add(h http.Header, name, value string) {
 	values := slices.DeleteFunc(slices.Clone(h[name]), func(v string) bool { return v == "" })
-	h.Set(name, strings.Join(append(values, value), ", "))
+	h[name] = []string{strings.Join(append(values, value), ", ")}
 }
 
 func keepOrSet(h http.Header, name, value string) {
 	if len(h[name]) == 0 {
-		h.Set(name, value)
+		h[name] = []string{value}
 	}
 }
 
