@@ -241,8 +241,15 @@ bench: ## Measure what the sidecar costs a request (ROUNDS=5, DURATION=10s, PEOP
 	@[ -e /proc/self/smaps_rollup ] || { echo "bench: it looks at processes in /proc: run it on Linux 4.14 or later" >&2; exit 1; }
 	@test/setup/install --bench || { command -v redis-server >/dev/null || exit 1; echo "==> bench: going on with what there is"; }
 	@$(GO_BUILD) -o bin/bench/ ./cmd/sidecar ./test/bench/app ./test/bench/bare
-	@go test -count=1 -timeout 12h -run '^TestBench$$' ./test/bench -v -programs "$(CURDIR)/bin/bench" -version "$(VERSION)" \
+	@go test -trimpath -count=1 -timeout 12h -run '^TestBench$$' ./test/bench -v -programs "$(CURDIR)/bin/bench" -version "$(VERSION)" \
 	    -rounds $(ROUNDS) -duration $(or $(DURATION),10s) -people $(PEOPLE) $(if $(PROFILE),-profile "$(abspath $(PROFILE))")
+
+# The sidecar is compiled for what it does most. Worth an update when that has changed much: an old profile does no harm.
+.PHONY: profile
+profile: ## Take anew the profile that the sidecar is compiled with (DURATION=10s): docs/performance.md
+	@$(MAKE) --no-print-directory bench PROFILE=bin/profile
+	@cp bin/profile/cpu.pprof cmd/sidecar/default.pgo
+	@echo "==> cmd/sidecar/default.pgo is of now; see with make bench that it is worth it, and commit it"
 
 BODY ?= 5120
 

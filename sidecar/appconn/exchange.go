@@ -61,7 +61,9 @@ func (t *Transport) exchange(c *conn, r *http.Request, interim func(int, http.He
 // afterFunc is context.AfterFunc. A context that can do it by itself (package context
 // knows of those too) does it for less.
 func afterFunc(ctx context.Context, f func()) (stop func() bool) {
-	if able, ok := ctx.(interface{ AfterFunc(f func()) (stop func() bool) }); ok {
+	if able, ok := ctx.(interface {
+		AfterFunc(f func()) (stop func() bool)
+	}); ok {
 		return able.AfterFunc(f)
 	}
 	return context.AfterFunc(ctx, f)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -260,11 +261,9 @@ func TestHeadsAreTheStandardTransports(t *testing.T) {
 		"a length of nothing":             func(r *http.Request) { r.Body = http.NoBody },
 		"everything at once": func(r *http.Request) {
 			r.Host = "app.test:80"
-			for name, values := range map[string][]string{
+			maps.Copy(r.Header, http.Header{
 				"Accept-Encoding": {"gzip"}, "X-Forwarded-For": {"203.0.113.7, 127.0.0.1"}, "X-A": {"a", " b"}, "Content-Type": {"text/plain"},
-			} {
-				r.Header[name] = values
-			}
+			})
 		},
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodOptions, http.MethodPost} {

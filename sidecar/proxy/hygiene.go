@@ -93,8 +93,12 @@ func (h *Hygiene) Clean(r *http.Request) *Refusal {
 }
 
 // cleanMethod refuses methods that make a proxy do something else than passing a
-// request on. Case is ignored: some apps ignore it too.
+// request on. Case is ignored: some apps ignore it too. Of HTTP/2, net/http lets methods
+// pass that cannot stand in a request line.
 func cleanMethod(r *http.Request) *Refusal {
+	if !httpguts.ValidHeaderFieldName(r.Method) { // a token too (RFC 9110, section 9.1)
+		return malformed(CodeMethod, "The method of the request is none.")
+	}
 	for _, method := range []string{http.MethodConnect, http.MethodTrace, "TRACK"} {
 		if strings.EqualFold(r.Method, method) {
 			return &Refusal{

@@ -26,3 +26,7 @@ func (s *Server) Decider(ctx context.Context, t testing.TB, r *http.Request) fun
 		return v.decision, err
 	}
 }
+
+// BeginRequest is what the server does with a request first, and CutRequest what may end
+// it.
+var BeginRequest, CutRequest = begin, cut

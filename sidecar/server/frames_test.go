@@ -64,7 +64,7 @@ var frames = []struct {
 	{"no :method", headers(front().without(":method")), "reset PROTOCOL_ERROR", nil},
 	{"two :method", headers(fields(":method", "POST").and(front()...)), "reset PROTOCOL_ERROR", nil},
 	{"a method with a request", headers(front().with(":method", "GET /hidden HTTP/1.1\r\nx:")), "reset PROTOCOL_ERROR", nil},
-	{"a method with a blank", headers(front().with(":method", "GET /hidden")), "502", nil},
+	{"a method with a blank", headers(front().with(":method", "GET /hidden")), "400", nil},
 	{"no :scheme", headers(front().without(":scheme")), "reset PROTOCOL_ERROR", nil},
 	{"an unknown :scheme", headers(front().with(":scheme", "ftp")), "reset PROTOCOL_ERROR", nil},
 	{"no :path", headers(front().without(":path")), "reset PROTOCOL_ERROR", nil},
