@@ -20,6 +20,7 @@ package appconn
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -62,14 +63,18 @@ func (t *Transport) CloseIdleConnections() {
 
 // RoundTrip implements http.RoundTripper. Of a client trace it serves
 // Got1xxResponse.
-func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) { return t.Send(r, nil) }
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) { return t.Send(r, nil, nil) }
 
-// Send is RoundTrip, but that interim sees each 1xx answer first, and may change its
-// header. Interim may be nil. A body that the answer has tells by Buffered() int how much
-// of it can be read without waiting, unless it came by the standard Transport.
-func (t *Transport) Send(r *http.Request, interim func(status int, header http.Header)) (*http.Response, error) {
-	if !t.plain(r) {
-		return t.standard.RoundTrip(WithInterim(r, interim))
+// Send is RoundTrip with two differences. The headers in over stand in place of those of
+// the same name in r.Header; without values, they leave it out. So r.Header can be shared
+// with whoever only reads it, which spares a copy. And interim sees each 1xx answer first,
+// and may change its header. Either may be nil.
+//
+// A body that the answer has tells by Buffered() int how much of it can be read without
+// waiting, unless it came by the standard Transport.
+func (t *Transport) Send(r *http.Request, over http.Header, interim func(status int, header http.Header)) (*http.Response, error) {
+	if !t.plain(r, over) {
+		return t.standard.RoundTrip(WithInterim(replaced(r, over), interim))
 	}
 	for {
 		c, err := t.connection(r.Context())
@@ -79,7 +84,7 @@ func (t *Transport) Send(r *http.Request, interim func(status int, header http.H
 			}
 			return nil, err
 		}
-		response, again, err := t.exchange(c, r, interim)
+		response, again, err := t.exchange(c, r, over, interim)
 		if !again {
 			return response, err
 		}
@@ -124,10 +129,21 @@ func (t *Transport) connection(ctx context.Context) (*conn, error) {
 	return newConn(raw, t.standard), nil
 }
 
+// replaced returns r with the headers in over.
+func replaced(r *http.Request, over http.Header) *http.Request {
+	if len(over) == 0 {
+		return r
+	}
+	r = r.WithContext(r.Context())
+	r.Header = maps.Clone(r.Header)
+	maps.Copy(r.Header, over) // net/http writes nothing for a header without values
+	return r
+}
+
 // plain tells whether r is an exchange that is the same here as with the standard
 // Transport. In doubt it is not.
-func (t *Transport) plain(r *http.Request) bool {
-	if r.URL == nil || r.URL.Scheme != "http" || r.URL.Host != t.host {
+func (t *Transport) plain(r *http.Request, over http.Header) bool {
+	if r.URL == nil || r.URL.Scheme != "http" || r.URL.Host != t.host || r.Header == nil {
 		return false
 	}
 	if r.Cancel != nil { //nolint:staticcheck // deprecated, yet the standard Transport heeds it
@@ -137,7 +153,7 @@ func (t *Transport) plain(r *http.Request) bool {
 	if r.Close || r.GetBody != nil || len(r.Trailer) > 0 {
 		return false
 	}
-	return plainFraming(r) && plainHeader(r.Header)
+	return plainFraming(r) && plainHeader(r.Header, over) && plainHeader(over, nil)
 }
 
 func plainFraming(r *http.Request) bool {
@@ -164,17 +180,21 @@ func plainFraming(r *http.Request) bool {
 }
 
 // plainHeader refuses headers that ask for more than one request and one answer,
-// and those that may not be written at all: the standard Transport has the error.
-func plainHeader(h http.Header) bool {
-	if h == nil {
-		return false
-	}
+// and those that may not be written at all: the standard Transport has the error. What
+// is replaced does not count.
+func plainHeader(h, over http.Header) bool {
 	for name, values := range h {
-		switch name {
-		case "Connection", "Expect", "Upgrade", "Trailer", "Transfer-Encoding":
-			return false
+		if _, ok := over[name]; ok {
+			continue
 		}
 		if !httpguts.ValidHeaderFieldName(name) {
+			return false
+		}
+		if len(values) == 0 {
+			continue
+		}
+		switch name {
+		case "Connection", "Expect", "Upgrade", "Trailer", "Transfer-Encoding":
 			return false
 		}
 		for _, value := range values {
@@ -188,7 +208,7 @@ func plainHeader(h http.Header) bool {
 
 // replayable tells whether r may be sent again when the first time brought no
 // answer, as net/http has it: the method changes nothing, or the client says so.
-func replayable(r *http.Request) bool {
+func replayable(r *http.Request, over http.Header) bool {
 	if uploads(r) {
 		return false
 	}
@@ -196,9 +216,14 @@ func replayable(r *http.Request) bool {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		return true
 	}
-	_, keyed := r.Header["Idempotency-Key"]
-	_, named := r.Header["X-Idempotency-Key"]
-	return keyed || named
+	return named(r, over, "Idempotency-Key") || named(r, over, "X-Idempotency-Key")
+}
+
+// named tells whether r or over names a header, with values or without.
+func named(r *http.Request, over http.Header, name string) bool {
+	_, own := r.Header[name]
+	_, replaced := over[name]
+	return own || replaced
 }
 
 // uploads tells whether r has a body, of any length.

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/sallyport/sallyport/sidecar/appconn"
 )
 
@@ -24,6 +26,7 @@ import (
 type ask struct {
 	method string
 	header http.Header
+	over   http.Header // stands in place of headers of the request
 	body   func() io.Reader
 	length int64 // of the body; -1 is chunked
 	// breaksOff is where the body ends too early: how much of it the app sees is chance.
@@ -117,7 +120,7 @@ func (c *client) do(t testing.TB, a *app, number int, q ask) (o outcome) {
 		tell(a.returned)
 	}()
 	var interim hints
-	response, err := c.RoundTrip(c.request(ctx, a, number, q, &interim))
+	response, err := c.send(t, c.request(ctx, a, number, q, &interim), q.over)
 	if err == nil || !errors.Is(err, errGone) {
 		o.Interim = interim.all() // else there may be one more or less
 	}
@@ -145,6 +148,20 @@ func (c *client) do(t testing.TB, a *app, number int, q ask) (o outcome) {
 	}
 	o.BodyErr, o.Trailer = kind(err), response.Trailer
 	return o
+}
+
+// send sends r with the headers in over, and sees that r keeps its own.
+func (c *client) send(t testing.TB, r *http.Request, over http.Header) (*http.Response, error) {
+	if own, ok := c.RoundTripper.(*appconn.Transport); ok && over != nil {
+		before := r.Header.Clone()
+		response, err := own.Send(r, over, nil)
+		if diff := cmp.Diff(before, r.Header); diff != "" {
+			t.Errorf("the headers of the request have changed:\n%s", diff)
+		}
+		return response, err
+	}
+	maps.Copy(r.Header, over)
+	return c.RoundTrip(r)
 }
 
 // hints are the 1xx answers to a request.

@@ -54,10 +54,10 @@ func bufferSize(n int) int {
 
 func (c *conn) begin(maxHeader int64) { c.left, c.written = maxHeader, 0 }
 
-// send writes r to its end.
-func (c *conn) send(r *http.Request) error {
-	if !writeHead(c.out, r) {
-		if err := r.Write(c.out); err != nil {
+// send writes r, with the headers in over, to its end.
+func (c *conn) send(r *http.Request, over http.Header) error {
+	if !writeHead(c.out, r, over) {
+		if err := replaced(r, over).Write(c.out); err != nil {
 			return err
 		}
 	}

@@ -24,18 +24,19 @@ type exchange struct {
 	transport *Transport
 	conn      *conn
 	ctx       context.Context
+	over      http.Header // in place of headers of the request
 	unwatch   func() bool
 	sent      chan struct{} // closed when the request is written; nil if it was before the answer was read
 	sendErr   error         // of the request's writing; once sent is closed
 	uploadErr error         // of the body, from which no more can be read; likewise
-	over      atomic.Bool
+	ended     atomic.Bool
 }
 
 // exchange sends r and returns the answer. Again says that it may be tried on
 // another connection, for this one was closed by the app before the request came.
-func (t *Transport) exchange(c *conn, r *http.Request, interim func(int, http.Header)) (_ *http.Response, again bool, err error) {
+func (t *Transport) exchange(c *conn, r *http.Request, over http.Header, interim func(int, http.Header)) (_ *http.Response, again bool, err error) {
 	c.begin(t.maxHeader())
-	x := &exchange{transport: t, conn: c, ctx: r.Context()}
+	x := &exchange{transport: t, conn: c, ctx: r.Context(), over: over}
 	// Closing is what interrupts a read and a write. A connection on which this
 	// was begun is not used again, so it can hit nobody else.
 	x.unwatch = afterFunc(x.ctx, func() { _ = c.Close() })
@@ -81,7 +82,7 @@ func (t *Transport) maxHeader() int64 {
 // come.
 func (x *exchange) send(r *http.Request) bool {
 	if !uploads(r) {
-		x.sendErr = x.conn.send(r)
+		x.sendErr = x.conn.send(r, x.over)
 		return x.sendErr == nil || x.conn.mayAnswer()
 	}
 	x.sent = make(chan struct{})
@@ -90,7 +91,7 @@ func (x *exchange) send(r *http.Request) bool {
 	r.Body = upload
 	go func() {
 		defer close(x.sent)
-		x.sendErr, x.uploadErr = x.conn.send(r), upload.err
+		x.sendErr, x.uploadErr = x.conn.send(r, x.over), upload.err
 		if x.sendErr != nil && !x.conn.mayAnswer() {
 			_ = x.conn.Close()
 		}
@@ -146,13 +147,13 @@ func (x *exchange) failed(r *http.Request, silent bool, err error) (_ *http.Resp
 		err = fmt.Errorf("read the answer: %w", err)
 	}
 	unsent := x.sendErr != nil && x.conn.written == 0 && !uploads(r)
-	return nil, silent && x.conn.used && (unsent || replayable(r)), err
+	return nil, silent && x.conn.used && (unsent || replayable(r, x.over)), err
 }
 
 // finish lets go of the connection. Read is whether the answer was read to its end
 // and allows for another request.
 func (x *exchange) finish(read bool) {
-	if !x.over.CompareAndSwap(false, true) {
+	if !x.ended.CompareAndSwap(false, true) {
 		return
 	}
 	watched := x.unwatch()

@@ -71,7 +71,11 @@ func FuzzHeads(f *testing.F) {
 	}
 	methods := []string{http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodOptions, http.MethodPost}
 	f.Fuzz(func(t *testing.T, method byte, host, opaque, path, query, name, value, agent string) {
-		same(t, exchanges{asks: []ask{{method: methods[int(method)%len(methods)], change: func(r *http.Request) {
+		over := http.Header{"X-A": {value}}
+		if len(value)%2 == 0 {
+			over[name] = nil
+		}
+		same(t, exchanges{asks: []ask{{method: methods[int(method)%len(methods)], over: over, change: func(r *http.Request) {
 			r.Host, r.URL.Opaque, r.URL.Path, r.URL.RawQuery = host, opaque, path, query
 			r.Header["User-Agent"] = []string{agent}
 			r.Header[name] = append(r.Header[name], value, value)

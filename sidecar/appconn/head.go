@@ -16,13 +16,24 @@ import (
 // written as they are.
 //
 // An error of w is for whoever flushes it.
-func writeHead(w *bufio.Writer, r *http.Request) (ok bool) {
+func writeHead(w *bufio.Writer, r *http.Request, over http.Header) (ok bool) {
 	target := r.URL.RequestURI()
-	if !headOnly(r) || !plainHost(r.Host) || !plainTarget(target) {
+	if !headOnly(r, over) || !plainHost(r.Host) || !plainTarget(target) {
 		return false
 	}
 	writeAll(w, r.Method, " ", target, " HTTP/1.1\r\nHost: ", r.Host, "\r\n")
-	for name, values := range r.Header {
+	writeHeader(w, r.Header, over)
+	writeHeader(w, over, nil)
+	writeAll(w, "\r\n")
+	return true
+}
+
+// writeHeader writes the headers in h that over does not replace.
+func writeHeader(w *bufio.Writer, h, over http.Header) {
+	for name, values := range h {
+		if _, ok := over[name]; ok {
+			continue
+		}
 		switch name {
 		case "Host", "Content-Length": // the request itself says both
 			continue
@@ -36,8 +47,6 @@ func writeHead(w *bufio.Writer, r *http.Request) (ok bool) {
 			writeAll(w, name, ": ", textproto.TrimString(value), "\r\n")
 		}
 	}
-	writeAll(w, "\r\n")
-	return true
 }
 
 func writeAll(w *bufio.Writer, parts ...string) {
@@ -47,14 +56,14 @@ func writeAll(w *bufio.Writer, parts ...string) {
 }
 
 // headOnly tells whether nothing stands behind the head of r, and nothing in it says so.
-func headOnly(r *http.Request) bool {
+func headOnly(r *http.Request, over http.Header) bool {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodOptions:
 	default:
 		return false // a length of 0 would be told
 	}
-	_, named := r.Header["User-Agent"] // net/http has a name of its own for those without
-	return named && !uploads(r) && len(r.TransferEncoding) == 0
+	// net/http has a name of its own for those without.
+	return named(r, over, "User-Agent") && !uploads(r) && len(r.TransferEncoding) == 0
 }
 
 // plainHost tells whether a host may be written as it is: it is one, and has no zone,

@@ -275,6 +275,42 @@ func TestHeadsAreTheStandardTransports(t *testing.T) {
 	}
 }
 
+func TestHeadersAreReplaced(t *testing.T) {
+	t.Parallel()
+	has := http.Header{"X-A": {"a"}, "X-B": {"b", "c"}}
+	for name, q := range map[string]ask{
+		"one":                           {header: has, over: http.Header{"X-B": {"d"}}},
+		"by more":                       {header: has, over: http.Header{"X-A": {"c", "d"}}},
+		"by none":                       {header: has, over: http.Header{"X-A": nil, "X-B": {}}},
+		"all":                           {header: has, over: http.Header{"X-A": {"1"}, "X-B": {"2"}, "Accept": nil, "User-Agent": {"3"}}},
+		"none that is there":            {header: has, over: http.Header{"X-C": {"d"}, "X-D": nil}},
+		"the User-Agent, by none":       {over: http.Header{"User-Agent": nil}},
+		"the User-Agent, by two":        {over: http.Header{"User-Agent": {"a", "b"}}},
+		"a User-Agent that is not told": {header: http.Header{"User-Agent": nil}, over: http.Header{"User-Agent": {"a"}}},
+		"in another case":               {header: has, over: http.Header{"x-a": {"d"}}},
+		"a Content-Length":              {over: http.Header{"Content-Length": {"7"}}},
+		"a Host":                        {header: http.Header{"Host": {"a"}}, over: http.Header{"Host": {"other.test"}}},
+		"Connection, by none":           {header: http.Header{"Connection": {"close"}}, over: http.Header{"Connection": nil}},
+		"Connection, by another":        {header: http.Header{"Connection": {"keep-alive"}}, over: http.Header{"Connection": {"close"}}},
+		"Expect, by none":               {header: http.Header{"Expect": {"100-continue"}}, over: http.Header{"Expect": nil}},
+		"a bad value":                   {header: http.Header{"X-A": {"a\nb: c"}}, over: http.Header{"X-A": {"a"}}},
+		"by a bad value":                {header: has, over: http.Header{"X-A": {"a\nb: c"}}},
+		"by a bad name":                 {header: has, over: http.Header{"X A": {"a"}}},
+		"a bad name, by none":           {header: http.Header{"X A": {"a"}}, over: http.Header{"X A": nil}},
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut} {
+			t.Run(name+" by "+method, func(t *testing.T) {
+				t.Parallel()
+				q.method = method
+				if method == http.MethodPut {
+					q.body, q.length = bytesOf(5), 5
+				}
+				same(t, exchanges{asks: []ask{q}})
+			})
+		}
+	}
+}
+
 func TestContextsAreHeededAsByTheStandardTransport(t *testing.T) {
 	t.Parallel()
 	dead := func(ctx context.Context) context.Context {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"iter"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -31,7 +32,7 @@ type exchange struct {
 }
 
 func (x *exchange) run() {
-	out := x.request()
+	out, over := x.request()
 	if x.in.ContentLength != 0 {
 		lent := &lentBody{ReadCloser: x.in.Body}
 		defer lent.takeBack()
@@ -40,14 +41,16 @@ func (x *exchange) run() {
 		out.Body = nil
 	}
 	forwardTrailers(x.in, out)
-	response, err := x.proxy.http1.Send(out, x.interim)
+	response, err := x.proxy.http1.Send(out, over, x.interim)
 	x.final()
 	if err != nil {
 		x.fail(x.w, out, err)
 		return
 	}
 	defer func() { _ = response.Body.Close() }()
-	dropHopByHop(response.Header)
+	for name := range hopByHop(response.Header) {
+		delete(response.Header, name)
+	}
 	if err := x.modify(response); err != nil {
 		x.fail(x.w, out, err)
 		return
@@ -55,27 +58,30 @@ func (x *exchange) run() {
 	x.answer(response)
 }
 
-// request makes the request to the app. It shares the values of headers with the
-// client's, and changes none of them in place.
-func (x *exchange) request() *http.Request {
-	out := x.in.WithContext(x.in.Context()) // a shallow copy
+// request makes the request to the app, with the headers that stand in place of the
+// client's. It shares the headers of the client's request, which others may be reading,
+// and changes none.
+func (x *exchange) request() (out *http.Request, over http.Header) {
+	out = x.in.WithContext(x.in.Context()) // a shallow copy
 	url := *x.in.URL
 	out.URL, out.Close = &url, false
-	out.Header = make(http.Header, len(x.in.Header)+addedHeaders)
-	maps.Copy(out.Header, x.in.Header)
-	dropHopByHop(out.Header)
+	over = make(http.Header, usualHeaders)
+	for name := range hopByHop(x.in.Header) {
+		over[name] = nil
+	}
 	if httpguts.HeaderValuesContainsToken(x.in.Header["Te"], "trailers") {
-		out.Header["Te"] = []string{"trailers"}
+		over["Te"] = []string{"trailers"}
 	}
-	if _, told := out.Header["User-Agent"]; !told {
-		out.Header["User-Agent"] = nil // net/http would add its own
+	if _, told := x.in.Header["User-Agent"]; !told {
+		over["User-Agent"] = nil // net/http would add its own
 	}
-	x.address(out)
-	return out
+	x.address(out, over)
+	return out, over
 }
 
-// addedHeaders is how many the proxy adds: who asks, and what is asserted.
-const addedHeaders = 8
+// usualHeaders is how many headers the proxy has of its own as a rule: who asks, and what
+// is asserted.
+const usualHeaders = 8
 
 // interim passes a 1xx answer on.
 func (x *exchange) interim(status int, header http.Header) {
@@ -172,17 +178,24 @@ func waiting(body io.Reader) bool {
 	return ok && b.Buffered() > 0
 }
 
-// dropHopByHop removes what concerns one connection only (RFC 9110, section 7.6.1).
-func dropHopByHop(h http.Header) {
-	for _, value := range h["Connection"] {
-		for name := range strings.SplitSeq(value, ",") {
-			h.Del(strings.TrimSpace(name))
+// hopByHop yields the headers that concern one connection only (RFC 9110, section 7.6.1).
+func hopByHop(h http.Header) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, value := range h["Connection"] {
+			for name := range strings.SplitSeq(value, ",") {
+				name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+				if _, ok := h[name]; ok && !yield(name) {
+					return
+				}
+			}
 		}
-	}
-	for _, name := range []string{
-		"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
-		"Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	} {
-		delete(h, name)
+		for _, name := range []string{
+			"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
+			"Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		} {
+			if _, ok := h[name]; ok && !yield(name) {
+				return
+			}
+		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"log"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -159,14 +160,16 @@ type forward struct {
 // rewrite makes the request to the app of that of the reverse proxy, which has removed
 // hop-by-hop and forwarding headers from it.
 func (f *forward) rewrite(pr *httputil.ProxyRequest) {
-	f.address(pr.Out)
+	over := http.Header{}
+	f.address(pr.Out, over)
+	maps.Copy(pr.Out.Header, over)
 	forwardTrailers(f.in, pr.Out)
 }
 
-// address turns a copy of the client's request to the app, and tells it what it may
-// know. What was meant by a query that Go cannot parse is for the app to say, so each
+// address turns a copy of the client's request to the app, and says in over what the app
+// may know in place of the client's headers: without values, one is left out. What was meant by a query that Go cannot parse is for the app to say, so each
 // goes as it came.
-func (f *forward) address(out *http.Request) {
+func (f *forward) address(out *http.Request, over http.Header) {
 	in, app := f.in, f.proxy.app
 	out.URL.Scheme, out.URL.Host = app.Scheme, app.Host
 	out.URL.RawQuery, out.URL.ForceQuery = in.URL.RawQuery, in.URL.ForceQuery
@@ -175,12 +178,12 @@ func (f *forward) address(out *http.Request) {
 		// would escape them. Opaque is sent as it is.
 		out.URL.Opaque = raw
 	}
-	wire.Forwarded(out.Header, in)
-	wire.SetCookieLine(out.Header, wire.Without(wire.CookieLine(out.Header), f.proxy.own))
+	wire.Forwarded(over, in)
+	over["Cookie"] = wire.CookieLines(wire.Without(wire.CookieLine(in.Header), f.proxy.own))
 	if f.Exempt {
-		dropOverrides(out.Header)
+		dropOverrides(over, in.Header)
 	}
-	f.Assertion.set(out.Header)
+	f.Assertion.set(over)
 }
 
 // overrides name another path or method to apps that heed them.
@@ -192,9 +195,12 @@ func overrides() []string {
 	}
 }
 
-func dropOverrides(h http.Header) {
-	for _, name := range overrides() {
-		wire.DelHeader(h, name)
+func dropOverrides(over, in http.Header) {
+	names := wire.NewHeaderSet(overrides()...)
+	for name := range in {
+		if names.Has(name) {
+			over[name] = nil
+		}
 	}
 }
 

@@ -58,7 +58,7 @@ func (f *forward) RoundTrip(r *http.Request) (*http.Response, error) {
 	if f.isHTTP2() {
 		return f.proxy.http2.RoundTrip(appconn.WithInterim(r, interim))
 	}
-	return f.proxy.http1.Send(r, interim)
+	return f.proxy.http1.Send(r, nil, interim)
 }
 
 // isHTTP2 reports whether the app is asked by HTTP/2. HTTP/1.1 is what every app

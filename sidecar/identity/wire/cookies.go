@@ -42,6 +42,15 @@ func SetCookieLine(h http.Header, line string) {
 	h["Cookie"] = []string{line}
 }
 
+// CookieLines returns the values of a Cookie header that is the line: none for an empty
+// one.
+func CookieLines(line string) []string {
+	if line == "" {
+		return nil
+	}
+	return []string{line}
+}
+
 // Pairs yields the cookies of a line. Blanks around a pair are not part of it,
 // blanks around its "=" are.
 func Pairs(line string) iter.Seq[Pair] {
