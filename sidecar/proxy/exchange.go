@@ -150,10 +150,9 @@ func (x *exchange) copyBody(body io.Reader) error {
 	}
 	buffer := x.proxy.buffers.Get()
 	defer x.proxy.buffers.Put(buffer)
-	client := http.NewResponseController(x.w)
 	for {
 		if !waiting(body) {
-			if err := client.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			if err := http.NewResponseController(x.w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 				return err
 			}
 		}

@@ -40,23 +40,21 @@ const (
 )
 
 // Assertion is what the app is told about the request's second factor. The zero
-// value says that there is none.
-type Assertion struct {
-	Verified bool
-	// Method is "totp" or "recovery".
-	Method string
-	// At is when the code was entered.
-	At time.Time
+// value says that there is none. Requests may share one.
+type Assertion struct{ verified, method, at []string }
+
+// Verified returns the Assertion of a code that was entered at a time; method is "totp"
+// or "recovery".
+func Verified(method string, at time.Time) Assertion {
+	return Assertion{verified: []string{"true"}, method: []string{method}, at: []string{at.UTC().Format(time.RFC3339)}}
 }
 
 func (a Assertion) set(h http.Header) {
-	if !a.Verified {
+	if a.verified == nil {
 		h[HeaderVerified] = []string{"false"}
 		return
 	}
-	h[HeaderVerified] = []string{"true"}
-	h[HeaderMethod] = []string{a.Method}
-	h[HeaderVerifiedAt] = []string{a.At.UTC().Format(time.RFC3339)}
+	h[HeaderVerified], h[HeaderMethod], h[HeaderVerifiedAt] = a.verified, a.method, a.at
 }
 
 // Forwarding says how one request goes to the app.

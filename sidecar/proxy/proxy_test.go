@@ -44,10 +44,7 @@ func TestForwardTellsTheAppWhatItMayKnow(t *testing.T) {
 		want       []http.Header
 	}{
 		{"nothing verified", proxy.Forwarding{}, []http.Header{transparent, overridden, {"X-Sallyport-Verified": {"false"}}}},
-		{"an assertion that is not verified says no more", proxy.Forwarding{Assertion: proxy.Assertion{Method: "totp", At: at}}, []http.Header{
-			transparent, overridden, {"X-Sallyport-Verified": {"false"}},
-		}},
-		{"verified", proxy.Forwarding{Assertion: proxy.Assertion{Verified: true, Method: "totp", At: at}}, []http.Header{
+		{"verified", proxy.Forwarding{Assertion: proxy.Verified("totp", at)}, []http.Header{
 			transparent, overridden, {
 				"X-Sallyport-Verified": {"true"}, "X-Sallyport-Method": {"totp"}, "X-Sallyport-Verified-At": {"2026-05-01T12:00:00Z"},
 			},

@@ -72,6 +72,8 @@ type standing struct {
 	binding string // names the app's sign-in, "" where it has no name
 	record  *mfa.Record
 	signIn  *session.SignIn
+	// assertion is what the app is told of signIn.
+	assertion proxy.Assertion
 }
 
 // visit is what is known about one request on its way.
@@ -83,6 +85,7 @@ type visit struct {
 	back     string // where to return to after the app's sign-in
 	visitor  web.Visitor
 	decision authz.Decision
+	told     proxy.Assertion // what the app is told while the sign-in is verified
 }
 
 // ServeHTTP takes a request the whole way: hygiene, identity, decision, and then
@@ -188,7 +191,7 @@ func (d *door) establish(ctx context.Context, v *visit) error {
 	}
 	v.visitor.User, v.visitor.Binding, v.visitor.Record = now.user, now.binding, now.record
 	if now.signIn != nil && now.signIn.Counts(d.clock(), web.Limits(d.rules), now.record.Generation, now.binding) {
-		v.visitor.SignIn = now.signIn
+		v.visitor.SignIn, v.told = now.signIn, now.assertion
 	}
 	return nil
 }
@@ -216,7 +219,11 @@ func (d *door) stands(ctx context.Context, id identity.Identity, token string) (
 		d.audit.write(ctx, eventForged, slog.String("user", s.user.Key))
 		return s, false, nil
 	}
-	return s, err == nil, err
+	if err != nil {
+		return standing{}, false, err
+	}
+	s.assertion = proxy.Verified(string(s.signIn.Method), s.signIn.VerifiedAt)
+	return s, true, nil
 }
 
 // serve carries a decision out.
@@ -341,18 +348,18 @@ func (d *door) forward(w http.ResponseWriter, r *http.Request, v *visit) {
 		}
 	}
 	d.app.Forward(w, r, proxy.Forwarding{
-		Assertion:      assertion(v.visitor.SignIn),
+		Assertion:      v.assertion(),
 		Exempt:         exempt,
 		DropSetCookies: stripped,
 		OnResponse:     func(response *http.Response) error { return d.observe(r, v, response.Header) },
 	})
 }
 
-func assertion(signIn *session.SignIn) proxy.Assertion {
-	if signIn == nil {
+func (v *visit) assertion() proxy.Assertion {
+	if v.visitor.SignIn == nil { // or not any more
 		return proxy.Assertion{}
 	}
-	return proxy.Assertion{Verified: true, Method: string(signIn.Method), At: signIn.VerifiedAt}
+	return v.told
 }
 
 // observe looks at what the app's answer does to the sign-in. Where the app rolls

@@ -1,14 +1,23 @@
 package server_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sallyport/sallyport/sidecar/redisstore/redistest"
 	"github.com/sallyport/sallyport/sidecar/server"
+	"github.com/sallyport/sallyport/test/stack"
 )
 
 // However a request ends, whoever waits for its end learns of it, and each of them once.
@@ -84,5 +93,59 @@ func TestWhoWaitsForTheEndOfARequestLearnsOfIt(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A client that has closed its half of the connection, which ends the request, may read on.
+// What it reads must not be an answer that says nothing: that is a 200, which a cache may
+// keep.
+func TestWhoClosesHalfOfAConnectionReadsARefusal(t *testing.T) {
+	t.Parallel()
+	store := redistest.Server(t, "--save", "")
+	link := newLink(t, store.Addr)
+	client := redis.NewClient(&redis.Options{Addr: link.addr, PoolSize: 1, PoolTimeout: time.Hour})
+	t.Cleanup(func() { _ = client.Close() })
+	w := prepareOffice(t, stack.Options{RedisURL: "redis://" + store.Addr, Policy: headersPolicy(map[string]any{
+		"trustedProxies": []string{"127.0.0.0/8"}, "signIn": "X-Forwarded-Sid",
+	})})
+	s := w.another(func(o *server.Options) { o.Redis = client })
+
+	// Alice has the one connection to Redis, on which no answer comes.
+	asked, answer := make(chan struct{}), make(chan struct{})
+	nowAsked := sync.OnceFunc(func() { close(asked) })
+	t.Cleanup(sync.OnceFunc(func() { close(answer) }))
+	link.set(linkMode{answer: func(request []byte) []byte {
+		if asksForUser(request) {
+			nowAsked()
+			<-answer
+		}
+		return nil
+	}})
+	ask := func(user string) *net.TCPConn {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		request := "GET /my HTTP/1.1\r\nHost: portal.example\r\nX-Forwarded-User: " + user + "\r\nX-Forwarded-Sid: 1\r\n\r\n"
+		if _, err := io.WriteString(conn, request); err != nil {
+			t.Fatal(err)
+		}
+		return conn.(*net.TCPConn)
+	}
+	ask("alice")
+	<-asked
+
+	bob := ask("bob")
+	if err := bob.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(bob), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if got := response.Header.Get("Cache-Control"); response.StatusCode != http.StatusServiceUnavailable || got != "no-store" {
+		t.Errorf("%s with Cache-Control %q, want 503 and no-store", response.Status, got)
 	}
 }

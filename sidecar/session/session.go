@@ -139,8 +139,9 @@ func WellFormed(s string) bool {
 	if len(s) != base64.RawURLEncoding.EncodedLen(TokenBytes) {
 		return false
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	return err == nil && len(b) == TokenBytes
+	var b [TokenBytes]byte
+	n, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(s))
+	return err == nil && n == TokenBytes
 }
 
 // Key names the record of a token in the store.

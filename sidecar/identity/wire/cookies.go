@@ -160,6 +160,9 @@ func Values(line, name string) []string {
 // Only returns the value of the one cookie with exactly this name. It is not ok
 // where there is none, or more than one.
 func Only(line, name string) (value string, ok bool) {
+	if !strings.Contains(line, name) { // most lines have none
+		return "", false
+	}
 	count := 0
 	for p := range Pairs(line) {
 		if p.is(name) {

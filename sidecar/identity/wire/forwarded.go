@@ -71,8 +71,10 @@ func scheme(r *http.Request) string {
 }
 
 func port(host, proto string) string {
-	if _, p, err := net.SplitHostPort(host); err == nil && p != "" {
-		return p
+	if strings.Contains(host, ":") { // else an error is made, for most requests
+		if _, p, err := net.SplitHostPort(host); err == nil && p != "" {
+			return p
+		}
 	}
 	if strings.EqualFold(proto, "https") {
 		return "443"
