@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// garbagePercent lets twice as much garbage gather as is in use, where Go's default
-	// is as much: what a sidecar has in use is a few MiB, and to collect more often would
-	// cost more of a request than to decide on it.
-	garbagePercent = 200
+	// garbagePercent lets three times as much garbage gather as is in use, where Go's
+	// default is as much: what a sidecar has in use is a few MiB, and to collect more often
+	// would cost more of a request than to decide on it.
+	garbagePercent = 300
 	// memoryLimit is where the kernel tells a container's limit (cgroup v2).
 	memoryLimit = "/sys/fs/cgroup/memory.max"
 )
