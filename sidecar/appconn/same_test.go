@@ -301,6 +301,7 @@ func TestHeadersAreReplaced(t *testing.T) {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut} {
 			t.Run(name+" by "+method, func(t *testing.T) {
 				t.Parallel()
+				q := q
 				q.method = method
 				if method == http.MethodPut {
 					q.body, q.length = bytesOf(5), 5
