@@ -17,8 +17,11 @@ import (
 //
 // An error of w is for whoever flushes it.
 func writeHead(w *bufio.Writer, r *http.Request, over http.Header) (ok bool) {
+	if !headOnly(r, over) || !plainHost(r.Host) {
+		return false
+	}
 	target := r.URL.RequestURI()
-	if !headOnly(r, over) || !plainHost(r.Host) || !plainTarget(target) {
+	if !plainTarget(target) {
 		return false
 	}
 	writeAll(w, r.Method, " ", target, " HTTP/1.1\r\nHost: ", r.Host, "\r\n")

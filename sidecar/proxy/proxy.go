@@ -91,6 +91,7 @@ type Config struct {
 type Proxy struct {
 	app        *url.URL
 	own        func(wire.Pair) bool
+	overrides  wire.HeaderSet
 	onError    func(w http.ResponseWriter, r *http.Request, err error)
 	http1      *appconn.Transport
 	http2      *http.Transport
@@ -105,7 +106,7 @@ func New(c Config) *Proxy {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Proxy{
-		app: c.App, own: wire.Named(c.OwnCookies), onError: c.ErrorHandler,
+		app: c.App, own: wire.Named(c.OwnCookies), overrides: wire.NewHeaderSet(overrides()...), onError: c.ErrorHandler,
 		http1: appconn.New(c.App, newTransport()), http2: newCleartextHTTP2Transport(), buffers: newBufferPool(),
 		log: c.Log, reverseLog: log.New(reverseLog{c.Log}, "", 0),
 	}
@@ -179,7 +180,7 @@ func (f *forward) address(out *http.Request, over http.Header) {
 	wire.Forwarded(over, in)
 	over["Cookie"] = wire.CookieLines(wire.Without(wire.CookieLine(in.Header), f.proxy.own))
 	if f.Exempt {
-		dropOverrides(over, in.Header)
+		f.proxy.dropOverrides(over, in.Header)
 	}
 	f.Assertion.set(over)
 }
@@ -193,10 +194,9 @@ func overrides() []string {
 	}
 }
 
-func dropOverrides(over, in http.Header) {
-	names := wire.NewHeaderSet(overrides()...)
+func (p *Proxy) dropOverrides(over, in http.Header) {
 	for name := range in {
-		if names.Has(name) {
+		if p.overrides.Has(name) {
 			over[name] = nil
 		}
 	}

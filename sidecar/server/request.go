@@ -16,7 +16,7 @@ import (
 //
 // It is a context of our own since each request that passes is watched for its end, by
 // its connection to the app: with context.WithCancel, and context.AfterFunc on top of
-// that, this would be a fifth of the memory that a request takes.
+// that, this would be a seventh of the memory that a request takes.
 type requestContext struct {
 	context.Context // of net/http: it ends when the client hangs up
 

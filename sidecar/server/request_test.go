@@ -113,7 +113,7 @@ func TestWhoClosesHalfOfAConnectionReadsARefusal(t *testing.T) {
 	// Alice has the one connection to Redis, on which no answer comes.
 	asked, answer := make(chan struct{}), make(chan struct{})
 	nowAsked := sync.OnceFunc(func() { close(asked) })
-	t.Cleanup(sync.OnceFunc(func() { close(answer) }))
+	t.Cleanup(func() { close(answer) })
 	link.set(linkMode{answer: func(request []byte) []byte {
 		if asksForUser(request) {
 			nowAsked()
