@@ -21,6 +21,7 @@ func (r *Rules) SetDefaults(policyName string) {
 	fill(&r.Workspace, policyName)
 	fill(&r.Issuer, policyName)
 	fill(&r.Anonymous, AnonymousAllow)
+	fill(&r.Enrolment.Mode, EnrolmentOpen)
 	fill(&r.Branding.ProductName, r.Issuer)
 	r.App.setDefaults()
 	r.Identity.setDefaults()

@@ -26,6 +26,7 @@ func TestSetDefaults(t *testing.T) {
 			Path: "/api/me", AnonymousStatus: []int{401}, Cookies: []string{"session"}, Subject: "/id", Account: "/email", Roles: "/roles",
 			CacheFor: span(5 * time.Second),
 		}},
+		Enrolment: policy.Enrolment{Mode: policy.EnrolmentOpen},
 		Anonymous: policy.AnonymousAllow,
 		Session:   policy.Session{MaxAge: span(24 * time.Hour), Idle: span(0), Freshness: span(15 * time.Minute)},
 		Branding:  policy.Branding{ProductName: "portal"},

@@ -78,6 +78,9 @@ type Rules struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=128
 	Exempt []Exemption `json:"exempt,omitempty"`
+	// enrolment says who may set up a second factor. Default: whoever is signed in.
+	// Example: {mode: Ticket}.
+	Enrolment Enrolment `json:"enrolment,omitzero"`
 	// session bounds how long a verification lasts. Durations are written as Go
 	// writes them: numbers with the units h, m, s or ms. Default: 24 hours at
 	// most, no end for lack of use. Example: {maxAge: 12h, idle: 30m}.
@@ -97,6 +100,28 @@ const (
 	AnonymousAllow Anonymous = "Allow"
 	// AnonymousDeny lets it reach the app's sign-in only.
 	AnonymousDeny Anonymous = "Deny"
+)
+
+// Enrolment says who may set up a second factor.
+type Enrolment struct {
+	// mode Open lets whoever is signed in set up two-factor: who has stolen a
+	// password can be the first to do so. Ticket asks for a ticket too, which an
+	// administrator issues to one person by an MFATicket and hands over by another
+	// way; it works once, within 24 hours. Enrolments that exist are not touched.
+	// Default: Open. Example: Ticket.
+	Mode EnrolmentMode `json:"mode,omitempty"`
+}
+
+// EnrolmentMode says what it takes to set up a second factor.
+// +kubebuilder:validation:Enum=Open;Ticket
+type EnrolmentMode string
+
+// What it takes to set up a second factor.
+const (
+	// EnrolmentOpen takes a sign-in.
+	EnrolmentOpen EnrolmentMode = "Open"
+	// EnrolmentTicket takes a ticket too.
+	EnrolmentTicket EnrolmentMode = "Ticket"
 )
 
 // Exemption names requests that need no second factor: an exact path, or all

@@ -48,6 +48,7 @@ func (r *Rules) Validate() Faults {
 	r.checkTwoFactorPath(&f)
 	r.Identity.check(&f)
 	checkEnum(&f, "spec.anonymous", r.Anonymous, AnonymousAllow, AnonymousDeny)
+	checkEnum(&f, "spec.enrolment.mode", r.Enrolment.Mode, EnrolmentOpen, EnrolmentTicket)
 	r.checkExempt(&f)
 	r.Session.check(&f)
 	r.Branding.check(&f, r.Issuer)

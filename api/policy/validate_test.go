@@ -52,6 +52,7 @@ func TestValidateAccepts(t *testing.T) {
 		{"branding", func(r *policy.Rules) {
 			r.Branding = policy.Branding{ProductName: "Acme", LogoURL: "/static/logo.svg?v=2", SupportURL: "mailto:help@example.com"}
 		}, nil},
+		{"enrolment by ticket", func(r *policy.Rules) { r.Enrolment.Mode = policy.EnrolmentTicket }, nil},
 		{"support by https", func(r *policy.Rules) { r.Branding.SupportURL = "https://help.example.com/2fa#lost" }, nil},
 		{"support by path", func(r *policy.Rules) { r.Branding.SupportURL = "/help" }, nil},
 		{"admin roles with punctuation", func(r *policy.Rules) { r.AdminRoles = []string{"IT Admin, Berlin", "组织管理员"} }, nil},
@@ -117,6 +118,10 @@ func TestValidateRefusesNames(t *testing.T) {
 		{
 			"an unknown choice for anonymous", func(r *policy.Rules) { r.Anonymous = "allow" },
 			[]string{`spec.anonymous|did you mean Allow?`},
+		},
+		{
+			"an unknown way to enrol", func(r *policy.Rules) { r.Enrolment.Mode = "Tickets" },
+			[]string{`spec.enrolment.mode|did you mean Ticket?`},
 		},
 	})
 }
@@ -351,7 +356,7 @@ func TestValidateRefusesTheZeroValue(t *testing.T) {
 	want := []string{
 		"spec.adminRoles", "spec.workspace", "spec.issuer", "spec.app.port", "spec.app.signInPath", "spec.app.signOut.path",
 		"spec.app.signOut.method", "spec.app.passwordCheck.type", "spec.app.passwordCheck.success.status", "spec.app.twoFactorPath",
-		"spec.identity.type", "spec.anonymous", "spec.session.maxAge", "spec.session.idle", "spec.session.freshness",
+		"spec.identity.type", "spec.anonymous", "spec.enrolment.mode", "spec.session.maxAge", "spec.session.idle", "spec.session.freshness",
 	}
 	if diff := cmp.Diff(want, paths); diff != "" {
 		t.Errorf("paths (-want +got):\n%s", diff)

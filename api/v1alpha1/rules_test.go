@@ -106,6 +106,11 @@ func generalCases() []ruleCase {
 			name: "an unknown choice for nobody", patches: set(`anonymous: Refuse`),
 			want: refused(`spec.anonymous|supported values: "Allow", "Deny"`),
 		},
+		{name: "enrolment by ticket", patches: set(`enrolment: {mode: Ticket}`)},
+		{
+			name: "an unknown way to enrol", patches: set(`enrolment: {mode: Invitation}`),
+			want: refused(`spec.enrolment.mode|supported values: "Open", "Ticket"`),
+		},
 		{name: "branding", patches: set(`branding: {productName: Acme, logoURL: "/l.svg?v=1#x", supportURL: "mailto:help@acme.example?subject=2FA"}`)},
 		{name: "support on the web", patches: set(`branding: {supportURL: "https://help.acme.example:8443/mfa?x=1#top"}`)},
 		{name: "support in the app", patches: set(`branding: {supportURL: /help}`)},

@@ -81,7 +81,7 @@ func TestConfinedUserCanDoASidecarsWork(t *testing.T) {
 			}},
 			{"Enrol", func(ctx context.Context) error {
 				r := mfa.Record{Generation: "g1", Seed: []byte("x"), Codes: mfa.Codes{Salt: []byte("x"), Digests: map[int][]byte{0: []byte("0123456789abcdef")}}}
-				return store.Enrol(ctx, user, "browser", []byte("pending"), r, mfa.Grant{})
+				return store.Enrol(ctx, user, "browser", []byte("pending"), nil, r, mfa.Grant{})
 			}},
 			{"Begin", func(ctx context.Context) error { _, err := store.Begin(ctx, user, mfa.FactorTOTP, limits); return err }},
 			{"Refund", func(ctx context.Context) error { return store.Refund(ctx, user, mfa.FactorTOTP) }},

@@ -3,7 +3,9 @@ package mfa
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"github.com/sallyport/sallyport/sidecar/seal"
 	"github.com/sallyport/sallyport/sidecar/totp"
 )
 
@@ -16,13 +18,21 @@ type Secret struct {
 }
 
 // Mint makes a secret and keeps it pending for one browser session of the user,
-// in place of one that was pending there. ErrAlreadyEnabled.
-func (s *Service) Mint(ctx context.Context, u User, browser string) (Secret, error) {
+// in place of one that was pending there. The ticket matters only where one is
+// required; it is spent once the secret is confirmed. ErrAlreadyEnabled, ErrTicket.
+func (s *Service) Mint(ctx context.Context, u User, browser, ticket string) (Secret, error) {
+	var admission []byte
+	if s.TicketRequired {
+		var err error
+		if admission, err = s.admit(ctx, u, ticket); err != nil {
+			return Secret{}, err
+		}
+	}
 	seed, err := totp.NewSecret(s.Random)
 	if err != nil {
 		return Secret{}, fmt.Errorf("mint a secret: %w", err)
 	}
-	sealed, err := s.Ring.Seal(purposePending, pendingAAD(u, browser), seed)
+	sealed, err := s.Ring.Seal(purposePending, pendingAAD(u, browser), slices.Concat(seed, admission))
 	if err != nil {
 		return Secret{}, fmt.Errorf("seal a pending secret: %w", err)
 	}
@@ -35,11 +45,11 @@ func (s *Service) Mint(ctx context.Context, u User, browser string) (Secret, err
 
 // Pending returns the secret that is pending. ErrNoPending.
 func (s *Service) Pending(ctx context.Context, u User, browser string) (Secret, error) {
-	_, seed, err := s.pending(ctx, u, browser)
+	p, err := s.pending(ctx, u, browser)
 	if err != nil {
 		return Secret{}, err
 	}
-	return s.show(u, seed), nil
+	return s.show(u, p.seed), nil
 }
 
 // Discard forgets a pending secret, if there is one.
@@ -53,25 +63,28 @@ func (s *Service) Discard(ctx context.Context, u User, browser string) error {
 // Confirm enables two-factor if the code belongs to the pending secret, and
 // returns the recovery codes, to be shown once. The accepted time step is spent.
 // grant makes the verified sign-in for the new generation. ErrNoPending,
-// ErrWrongCode, ErrAlreadyEnabled, ErrClock; after ErrWrongCode and ErrClock the
-// secret stays pending.
+// ErrWrongCode, ErrAlreadyEnabled, ErrClock, ErrTicket; after ErrWrongCode and
+// ErrClock the secret stays pending.
 func (s *Service) Confirm(
 	ctx context.Context, u User, browser, code string, grant func(generation string) (Grant, error),
 ) ([]string, error) {
-	sealedPending, seed, err := s.pending(ctx, u, browser)
+	p, err := s.pending(ctx, u, browser)
 	if err != nil {
 		return nil, err
+	}
+	if s.TicketRequired && len(p.ticket) == 0 {
+		return nil, ErrTicket // it was minted while none was asked for
 	}
 	if !s.ClockSound() {
 		return nil, ErrClock
 	}
-	step, ok := totp.Match(seed, code, s.Clock())
+	step, ok := totp.Match(p.seed, code, s.Clock())
 	if !ok {
 		s.Events.Record(ctx, Event{Name: EventEnrolFailed, User: u.Key, Factor: FactorTOTP})
 		return nil, ErrWrongCode
 	}
 	record := Record{ConfirmedAt: s.Clock().UTC(), LastStep: step}
-	if record.Seed, err = s.Ring.Seal(purposeSeed, []byte(u.Key), seed); err != nil {
+	if record.Seed, err = s.Ring.Seal(purposeSeed, []byte(u.Key), p.seed); err != nil {
 		return nil, fmt.Errorf("seal a secret: %w", err)
 	}
 	var codes []string
@@ -85,23 +98,34 @@ func (s *Service) Confirm(
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Store.Enrol(ctx, u.Key, browser, sealedPending, record, g); err != nil {
+	if err := s.Store.Enrol(ctx, u.Key, browser, p.sealed, p.ticket, record, g); err != nil {
 		return nil, fmt.Errorf("enable two-factor: %w", err)
 	}
 	s.Events.Record(ctx, Event{Name: EventEnrolled, User: u.Key, Factor: FactorTOTP})
 	return codes, nil
 }
 
-func (s *Service) pending(ctx context.Context, u User, browser string) (sealed, seed []byte, err error) {
-	sealed, err = s.Store.LoadPending(ctx, u.Key, browser)
+// pending is a secret that waits for its first code.
+type pending struct {
+	// sealed is what the store keeps.
+	sealed, seed []byte
+	// ticket by which it was minted, as the store keeps that; nil for none.
+	ticket []byte
+}
+
+func (s *Service) pending(ctx context.Context, u User, browser string) (pending, error) {
+	sealed, err := s.Store.LoadPending(ctx, u.Key, browser)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read a pending secret: %w", err)
+		return pending{}, fmt.Errorf("read a pending secret: %w", err)
 	}
-	seed, _, err = s.Ring.Open(purposePending, pendingAAD(u, browser), sealed)
+	opened, _, err := s.Ring.Open(purposePending, pendingAAD(u, browser), sealed)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open a pending secret: %w", err)
+		return pending{}, fmt.Errorf("open a pending secret: %w", err)
 	}
-	return sealed, seed, nil
+	if len(opened) < totp.SecretBytes {
+		return pending{}, fmt.Errorf("open a pending secret: %w", seal.ErrCorrupt)
+	}
+	return pending{sealed: sealed, seed: opened[:totp.SecretBytes], ticket: opened[totp.SecretBytes:]}, nil
 }
 
 func (s *Service) show(u User, seed []byte) Secret {

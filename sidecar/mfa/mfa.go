@@ -45,6 +45,8 @@ type Config struct {
 	Events     Recorder
 	// Issuer is what the authenticator app shows beside the account.
 	Issuer string
+	// TicketRequired says that nobody enrols without an enrolment ticket.
+	TicketRequired bool
 	// Regulation bounds attempts; see DefaultRegulation.
 	Regulation Regulation
 	// Hasher bounds the memory that hashing recovery codes takes. Share one

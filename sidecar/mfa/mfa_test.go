@@ -95,7 +95,7 @@ func grant(key string) func(string) (mfa.Grant, error) {
 // enrol enables two-factor for a user and moves on to the next time step.
 func (f *fixture) enrol(t *testing.T, u mfa.User) (mfa.Secret, []string) {
 	t.Helper()
-	secret, err := f.Mint(t.Context(), u, "browser")
+	secret, err := f.Mint(t.Context(), u, "browser", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestEnrolment(t *testing.T) {
 	f := newFixture(t)
 	alice := f.User("u-1", "alice")
 
-	secret, err := f.Mint(t.Context(), alice, "browser")
+	secret, err := f.Mint(t.Context(), alice, "browser", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestEnrolment(t *testing.T) {
 	if err != nil || snapshot.Record == nil || string(snapshot.SignIn) != snapshot.Record.Generation {
 		t.Errorf("after confirming: record %+v, sign-in %q, %v", snapshot.Record, snapshot.SignIn, err)
 	}
-	if _, err := f.Mint(t.Context(), alice, "browser"); !errors.Is(err, mfa.ErrAlreadyEnabled) {
+	if _, err := f.Mint(t.Context(), alice, "browser", ""); !errors.Is(err, mfa.ErrAlreadyEnabled) {
 		t.Errorf("minting over an enrolment: %v, want %v", err, mfa.ErrAlreadyEnabled)
 	}
 	if err := f.VerifyTOTP(t.Context(), alice, code(t, secret, f.now), grant("k")); !errors.Is(err, mfa.ErrWrongCode) {
@@ -167,7 +167,7 @@ func TestDiscardForgetsThePendingSecret(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	alice := f.User("u-1", "alice")
-	secret, err := f.Mint(t.Context(), alice, "browser")
+	secret, err := f.Mint(t.Context(), alice, "browser", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,9 @@ var (
 	ErrAlreadyEnabled = errors.New("two-factor is already enabled for this user")
 	// ErrNoPending means that no pending enrolment of this user and sign-in exists.
 	ErrNoPending = errors.New("no pending enrolment")
+	// ErrTicket means that the policy asks for an enrolment ticket, and this user has
+	// none, another one, or one that has expired or was used.
+	ErrTicket = errors.New("the enrolment ticket is not valid")
 	// ErrWrongCode means that a code did not match, was used before, or was stale.
 	ErrWrongCode = errors.New("the code did not match")
 	// ErrReplayed means that the time step was accepted before. Shown as ErrWrongCode.
@@ -130,9 +133,13 @@ type Store interface {
 	LoadPending(ctx context.Context, user, browser string) ([]byte, error)
 	// DropPending forgets it; forgetting nothing is no error.
 	DropPending(ctx context.Context, user, browser string) error
+	// Ticket reads the user's enrolment ticket. ErrTicket if there is none.
+	Ticket(ctx context.Context, user string) ([]byte, error)
 	// Enrol stores the record if the user is not enrolled and the pending secret
-	// is still the given one, and drops it. ErrAlreadyEnabled, ErrNoPending.
-	Enrol(ctx context.Context, user, browser string, pending []byte, record Record, grant Grant) error
+	// is still the given one, and drops it. A ticket that is not nil must still be
+	// the user's, and is spent in the same step. ErrAlreadyEnabled, ErrNoPending,
+	// ErrTicket.
+	Enrol(ctx context.Context, user, browser string, pending, ticket []byte, record Record, grant Grant) error
 
 	// Begin reserves one attempt at a factor before anything is judged, and
 	// returns the record to judge it by. *LockedError, ErrFactorDisabled,

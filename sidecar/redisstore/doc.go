@@ -14,6 +14,7 @@
 //	P:{R:U}:u       hash    the enrolment; no lifetime
 //	P:{R:U}:f       hash    what is counted against the user; 31 days, for ever while a factor is switched off
 //	P:{R:U}:p:B     string  a sealed pending secret of browser session B; as long as the caller says
+//	P:{R:U}:t       string  the user's enrolment ticket, keyed; a day
 //	P:{R:U}:s:K     string  the verified sign-in named K; as long as the caller says
 //	P:{R}:epoch     string  a random value that is made once
 //	P:{R}:probe     string  nothing; written by Check, one minute

@@ -113,9 +113,47 @@ func (s *Store) DropPending(ctx context.Context, user, browser string) error {
 	return nil
 }
 
+// SaveTicket keeps an enrolment ticket of the user, in place of one that is there.
+func (s *Store) SaveTicket(ctx context.Context, user string, ticket []byte, ttl time.Duration) error {
+	k, err := s.user(user)
+	if err != nil {
+		return err
+	}
+	if ttl.Milliseconds() <= 0 {
+		return errors.New("redisstore: a ticket has no lifetime")
+	}
+	ctx, cancel := s.writing(ctx)
+	defer cancel()
+	if err := s.checkEpoch(ctx); err != nil {
+		return fmt.Errorf("keep an enrolment ticket: %w", err)
+	}
+	if err := s.client.Set(ctx, k.ticket(), ticket, ttl).Err(); err != nil {
+		return fmt.Errorf("keep an enrolment ticket: %w", err)
+	}
+	return nil
+}
+
+// Ticket reads it.
+func (s *Store) Ticket(ctx context.Context, user string) ([]byte, error) {
+	k, err := s.user(user)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := s.reading(ctx)
+	defer cancel()
+	ticket, err := s.client.Get(ctx, k.ticket()).Bytes()
+	if errors.Is(err, redis.Nil) {
+		err = s.unless(ctx, mfa.ErrTicket)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load an enrolment ticket: %w", err)
+	}
+	return ticket, nil
+}
+
 // Enrol turns a pending secret into an enrolment.
 func (s *Store) Enrol(
-	ctx context.Context, user, browser string, pending []byte, record mfa.Record, grant mfa.Grant,
+	ctx context.Context, user, browser string, pending, ticket []byte, record mfa.Record, grant mfa.Grant,
 ) error {
 	k, err := s.user(user, browser)
 	if err != nil {
@@ -131,8 +169,8 @@ func (s *Store) Enrol(
 	}
 	return s.change(ctx, "enrol a user", true, call{
 		script:     s.scripts.enrol,
-		keys:       append([]string{k.record(), k.pending(browser)}, names...),
-		args:       append(append([]any{pending, record.Generation}, args...), fields...),
+		keys:       append([]string{k.record(), k.pending(browser), k.ticket()}, names...),
+		args:       append(append([]any{pending, ticket, record.Generation}, args...), fields...),
 		replicated: true,
 	})
 }
@@ -302,6 +340,8 @@ func (s *Store) outcome(ctx context.Context, a answer) error {
 		return s.unless(ctx, mfa.ErrNotEnrolled)
 	case "NOPENDING":
 		return s.unless(ctx, mfa.ErrNoPending)
+	case "NOTICKET":
+		return s.unless(ctx, mfa.ErrTicket)
 	case "STALE":
 		return s.unless(ctx, mfa.ErrStale)
 	case "NEWER":

@@ -150,7 +150,7 @@ func TestReplicationIsAwaited(t *testing.T) {
 		_ = s.Reset(t.Context(), user)
 		_ = s.SavePending(t.Context(), user, "browser", []byte("pending"), time.Minute)
 		r := mfa.Record{Generation: "g1", Seed: []byte("x"), Codes: mfa.Codes{Salt: []byte("x")}}
-		return s.Enrol(t.Context(), user, "browser", []byte("pending"), r, mfa.Grant{}) == nil
+		return s.Enrol(t.Context(), user, "browser", []byte("pending"), nil, r, mfa.Grant{}) == nil
 	})
 	if err := s.CommitTOTP(t.Context(), user, "g1", 1, mfa.Grant{}); err != nil {
 		t.Fatalf("CommitTOTP with a replica: %v", err)

@@ -126,7 +126,7 @@ func TestWhatCannotBeStoredIsRefused(t *testing.T) {
 	with := func(change func(*mfa.Record)) error {
 		r := good
 		change(&r)
-		return s.Enrol(ctx, "other", "browser", []byte("x"), r, mfa.Grant{})
+		return s.Enrol(ctx, "other", "browser", []byte("x"), nil, r, mfa.Grant{})
 	}
 	commit := func(g mfa.Grant) error { return s.CommitTOTP(ctx, user, "g1", good.LastStep+1, g) }
 	spend := func(index int) error { _, err := s.SpendCode(ctx, user, "g1", index, mfa.Grant{}); return err }
@@ -177,7 +177,7 @@ func TestRepeatedScriptsRecogniseTheirWork(t *testing.T) {
 	r := enrol(t, s)
 	grant := func(key string) mfa.Grant { return mfa.Grant{Key: key, Value: []byte(key), TTL: time.Hour} }
 	for range 3 {
-		if err := s.Enrol(ctx, user, "browser", []byte("pending"), r, grant("a")); err != nil {
+		if err := s.Enrol(ctx, user, "browser", []byte("pending"), nil, r, grant("a")); err != nil {
 			t.Fatalf("Enrol: %v", err)
 		}
 		if err := s.CommitTOTP(ctx, user, "g1", r.LastStep+1, grant("b")); err != nil {

@@ -52,7 +52,7 @@ func enrolAt(t *testing.T, s *redisstore.Store, at time.Time) {
 		t.Fatal(err)
 	}
 	r := mfa.Record{Generation: "g1", Seed: []byte("x"), ConfirmedAt: at, Codes: mfa.Codes{Salt: []byte("x")}}
-	if err := s.Enrol(t.Context(), user, "browser", []byte("pending"), r, mfa.Grant{}); err != nil {
+	if err := s.Enrol(t.Context(), user, "browser", []byte("pending"), nil, r, mfa.Grant{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -203,6 +203,7 @@ func (s *Store) user(user string, more ...string) (keys, error) {
 func (k keys) record() string                { return k.tag + ":u" }
 func (k keys) counters() string              { return k.tag + ":f" }
 func (k keys) pending(browser string) string { return k.tag + ":p:" + browser }
+func (k keys) ticket() string                { return k.tag + ":t" }
 func (k keys) signIn(name string) string     { return k.tag + ":s:" + name }
 
 // grant returns the keys and arguments that a grant adds to a script. No sign-in

@@ -228,7 +228,7 @@ func enrol(t *testing.T, s mfa.Store) mfa.Record {
 	if err := s.SavePending(t.Context(), user, "browser", []byte("pending"), time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Enrol(t.Context(), user, "browser", []byte("pending"), r, mfa.Grant{}); err != nil {
+	if err := s.Enrol(t.Context(), user, "browser", []byte("pending"), nil, r, mfa.Grant{}); err != nil {
 		t.Fatal(err)
 	}
 	return r

@@ -75,7 +75,7 @@ func enrolled(t *testing.T, s *redisstore.Store, r *seal.Ring, codes int, users 
 		if err := s.SavePending(t.Context(), name, "browser", []byte("pending"), time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Enrol(t.Context(), name, "browser", []byte("pending"), record, mfa.Grant{}); err != nil {
+		if err := s.Enrol(t.Context(), name, "browser", []byte("pending"), nil, record, mfa.Grant{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -58,7 +58,8 @@ func (s *Server) build(p *decree, keys []byte) (*door, error) {
 	}
 	domain := mfa.New(mfa.Config{
 		Store: store, Ring: ring, Clock: s.Clock, Random: s.Random, Events: s.audit, Issuer: rules.Issuer,
-		Regulation: mfa.DefaultRegulation(), Hasher: s.Hasher, ClockSound: s.drift.sound,
+		TicketRequired: rules.Enrolment.Mode != policy.EnrolmentOpen,
+		Regulation:     mfa.DefaultRegulation(), Hasher: s.Hasher, ClockSound: s.drift.sound,
 	})
 	keeper := session.NewKeeper(ring, s.Random)
 	verified, err := recent.New[standing](recallFor, maxRecalled, s.Clock)

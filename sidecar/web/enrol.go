@@ -36,12 +36,14 @@ func (h *Handler) enable(w http.ResponseWriter, r *http.Request, v Visitor) erro
 	if v.Record != nil {
 		return h.alreadyEnabled(w, r, v)
 	}
-	secret, err := h.MFA.Mint(r.Context(), v.User, h.browser(v))
-	if errors.Is(err, mfa.ErrAlreadyEnabled) {
+	secret, err := h.MFA.Mint(r.Context(), v.User, h.browser(v), r.PostFormValue("ticket"))
+	switch {
+	case errors.Is(err, mfa.ErrAlreadyEnabled):
 		h.toCard(w, r)
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, mfa.ErrTicket):
+		return h.refuseTicket(w, r, v)
+	case err != nil:
 		return err
 	}
 	return h.showCard(w, r, v, http.StatusOK, pages.Card{
@@ -66,6 +68,8 @@ func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, v Visitor) err
 	case errors.Is(err, mfa.ErrNoPending):
 		e, _ := explain(err)
 		return h.showCard(w, r, v, e.status, pages.Card{Error: e.text})
+	case errors.Is(err, mfa.ErrTicket):
+		return h.refuseTicket(w, r, v)
 	case errors.Is(err, mfa.ErrAlreadyEnabled):
 		h.toCard(w, r)
 		return nil
@@ -73,6 +77,12 @@ func (h *Handler) confirm(w http.ResponseWriter, r *http.Request, v Visitor) err
 		return err
 	}
 	return h.showCodes(w, r, v, issue, codes, noticeConfirmed)
+}
+
+// refuseTicket asks for another ticket: this one is not valid, or not any more.
+func (h *Handler) refuseTicket(w http.ResponseWriter, r *http.Request, v Visitor) error {
+	e, _ := explain(mfa.ErrTicket)
+	return h.showCard(w, r, v, e.status, pages.Card{Error: e.text, ErrorField: "ticket"})
 }
 
 func (h *Handler) retryConfirm(w http.ResponseWriter, r *http.Request, v Visitor, cause error) error {
@@ -144,6 +154,7 @@ func (h *Handler) renderCard(w http.ResponseWriter, r *http.Request, v Visitor, 
 		c.Notice = "" // one notice at a time, and this is the one to act on
 	}
 	c.AsksCode = h.asksCode()
+	c.AsksTicket = h.MFA.TicketRequired
 	if to := r.FormValue("return_to"); to != "" {
 		c.ReturnTo = h.returnTo(to)
 	}

@@ -48,6 +48,10 @@ var explanations = []struct {
 		status: http.StatusConflict,
 		text:   `No pending enrollment. Click "Enable" to start over`,
 	}},
+	{mfa.ErrTicket, explanation{
+		status: http.StatusUnprocessableEntity,
+		text:   "That ticket is not valid. Check it, or ask your administrator for a new one.",
+	}},
 	{mfa.ErrFactorDisabled, explanation{
 		status: http.StatusForbidden,
 		text: "This way of signing in is switched off after too many wrong codes. " +

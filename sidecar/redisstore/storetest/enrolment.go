@@ -54,13 +54,13 @@ func pendingExpires(f *fixture) {
 	})
 	_, err := f.Store.LoadPending(f.ctx(), user, browser)
 	f.want(mfa.ErrNoPending, err, "load what expired")
-	err = f.Store.Enrol(f.ctx(), user, browser, []byte("pending"), record("g1"), mfa.Grant{})
+	err = f.Store.Enrol(f.ctx(), user, browser, []byte("pending"), nil, record("g1"), mfa.Grant{})
 	f.want(mfa.ErrNoPending, err, "enrol with what expired")
 }
 
 func enrolling(f *fixture) {
 	f.must(f.Store.SavePending(f.ctx(), user, browser, []byte("pending"), time.Minute))
-	f.must(f.Store.Enrol(f.ctx(), user, browser, []byte("pending"), record("g1"), grant("sign-in-1")))
+	f.must(f.Store.Enrol(f.ctx(), user, browser, []byte("pending"), nil, record("g1"), grant("sign-in-1")))
 
 	s, err := f.Store.Load(f.ctx(), user, "sign-in-1")
 	f.must(err)
@@ -70,7 +70,7 @@ func enrolling(f *fixture) {
 	f.want(mfa.ErrNoPending, err, "load the confirmed secret")
 	err = f.Store.SavePending(f.ctx(), user, "browser-2", []byte("x"), time.Minute)
 	f.want(mfa.ErrAlreadyEnabled, err, "mint for an enrolled user")
-	err = f.Store.Enrol(f.ctx(), user, browser, []byte("pending"), record("g2"), grant("sign-in-2"))
+	err = f.Store.Enrol(f.ctx(), user, browser, []byte("pending"), nil, record("g2"), grant("sign-in-2"))
 	f.want(mfa.ErrAlreadyEnabled, err, "enrol again")
 	f.same(want, f.load(), "record after a second enrolment")
 	f.same("", f.signIn("sign-in-2"), "sign-in of a second enrolment")
@@ -83,12 +83,12 @@ func enrolling(f *fixture) {
 }
 
 func enrollingCompares(f *fixture) {
-	err := f.Store.Enrol(f.ctx(), user, browser, []byte("pending"), record("g1"), mfa.Grant{})
+	err := f.Store.Enrol(f.ctx(), user, browser, []byte("pending"), nil, record("g1"), mfa.Grant{})
 	f.want(mfa.ErrNoPending, err, "enrol with nothing pending")
 	f.must(f.Store.SavePending(f.ctx(), user, browser, []byte("pending"), time.Minute))
-	err = f.Store.Enrol(f.ctx(), user, browser, []byte("older"), record("g1"), grant("sign-in-1"))
+	err = f.Store.Enrol(f.ctx(), user, browser, []byte("older"), nil, record("g1"), grant("sign-in-1"))
 	f.want(mfa.ErrNoPending, err, "enrol with a replaced secret")
-	err = f.Store.Enrol(f.ctx(), user, "browser-2", []byte("pending"), record("g1"), grant("sign-in-1"))
+	err = f.Store.Enrol(f.ctx(), user, "browser-2", []byte("pending"), nil, record("g1"), grant("sign-in-1"))
 	f.want(mfa.ErrNoPending, err, "enrol from another browser session")
 	s, err := f.Store.Load(f.ctx(), user, "sign-in-1")
 	f.must(err)
@@ -104,7 +104,7 @@ func enrollingInParallel(f *fixture) {
 		f.must(f.Store.SavePending(f.ctx(), user, name("browser", i), []byte("pending"), time.Minute))
 	}
 	wins := f.parallel(n, mfa.ErrAlreadyEnabled, func(i int) error {
-		return f.Store.Enrol(f.ctx(), user, name("browser", i), []byte("pending"),
+		return f.Store.Enrol(f.ctx(), user, name("browser", i), []byte("pending"), nil,
 			record(name("g", i)), grant(name("sign-in", i)))
 	})
 	f.same(1, wins, "enrolments")

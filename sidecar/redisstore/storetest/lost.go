@@ -23,7 +23,7 @@ func lost(f *fixture) {
 		},
 		"LoadPending": func() error { _, err := f.Store.LoadPending(f.ctx(), other, browser); return err },
 		"Enrol": func() error {
-			return f.Store.Enrol(f.ctx(), other, browser, []byte("pending"), record("g2"), grant("sign-in-1"))
+			return f.Store.Enrol(f.ctx(), other, browser, []byte("pending"), nil, record("g2"), grant("sign-in-1"))
 		},
 		"Begin": func() error { _, err := f.Store.Begin(f.ctx(), user, mfa.FactorTOTP, five); return err },
 		"CommitTOTP": func() error {
@@ -66,7 +66,7 @@ func dump(f *fixture) {
 	f.must(err)
 	r.Codes.Digests[0], err = ring.MAC("recovery-pepper", 1, []byte(code))
 	f.must(err)
-	f.must(f.Store.Enrol(f.ctx(), name, browser, pending, r,
+	f.must(f.Store.Enrol(f.ctx(), name, browser, pending, nil, r,
 		mfa.Grant{Key: signIn, Value: []byte("authenticated"), TTL: time.Hour}))
 	_, err = f.Store.Begin(f.ctx(), name, mfa.FactorTOTP, five)
 	f.must(err)

@@ -45,7 +45,7 @@ func failedGrants(f *fixture) {
 	for want, err := range map[error]error{
 		mfa.ErrReplayed: f.Store.CommitTOTP(f.ctx(), user, "g1", 58_000_001, bad),
 		mfa.ErrStale:    errors.Join(spend, f.Store.ReplaceCodes(f.ctx(), user, "g0", "g2", codeSet(2, 8), bad)),
-		mfa.ErrAlreadyEnabled: f.Store.Enrol(f.ctx(), user, browser, []byte("pending"),
+		mfa.ErrAlreadyEnabled: f.Store.Enrol(f.ctx(), user, browser, []byte("pending"), nil,
 			record("g2"), bad),
 	} {
 		f.want(want, err, "refused change")

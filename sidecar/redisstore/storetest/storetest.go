@@ -157,7 +157,7 @@ func (f *fixture) want(want, got error, doing string) {
 func (f *fixture) enrol(who string, r mfa.Record) {
 	f.Helper()
 	f.must(f.Store.SavePending(f.ctx(), who, browser, []byte("pending"), time.Minute))
-	f.must(f.Store.Enrol(f.ctx(), who, browser, []byte("pending"), r, mfa.Grant{}))
+	f.must(f.Store.Enrol(f.ctx(), who, browser, []byte("pending"), nil, r, mfa.Grant{}))
 }
 
 // load reads the user's record and fails if there is none.

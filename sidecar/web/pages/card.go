@@ -69,13 +69,16 @@ type Card struct {
 	RequiredNotice bool
 	// Error is what went wrong, for the person.
 	Error string
-	// ErrorField names the field that Error is about: "code", "password" or none.
+	// ErrorField names the field that Error is about: "code", "password", "ticket"
+	// or none.
 	ErrorField string
 	// RetryAfter is how many seconds to wait. Above zero it becomes a countdown
 	// and the Retry-After header.
 	RetryAfter int
 	// AsksCode makes the disable section ask for a code, not for the password.
 	AsksCode bool
+	// AsksTicket makes the first step ask for an enrolment ticket.
+	AsksTicket bool
 	// ReturnTo is a same-origin path to go on to afterwards, or empty.
 	ReturnTo string
 	// Tokens holds a CSRF token for each of the actions "enable", "confirm",
@@ -149,7 +152,7 @@ func (r *Renderer) cardView(c Card) (cardView, error) {
 // ErrorElsewhere reports whether the error belongs to no field that the page
 // shows, so that it has to stand at the top of the card.
 func (v cardView) ErrorElsewhere() bool {
-	return v.Error != "" && !v.FieldError("confirm") && !v.FieldError("disable")
+	return v.Error != "" && !v.FieldError("enable") && !v.FieldError("confirm") && !v.FieldError("disable")
 }
 
 // FieldError reports whether the error is about the field of a form.
@@ -158,6 +161,8 @@ func (v cardView) FieldError(form string) bool {
 		return false
 	}
 	switch form {
+	case "enable":
+		return v.State == NotConfigured && v.AsksTicket && v.ErrorField == "ticket"
 	case "confirm":
 		return v.State == Pending && v.ErrorField == "code"
 	case "disable":

@@ -55,6 +55,9 @@ type RulesApplyConfiguration struct {
 	// pages for signed-in people. Default: none. Example: [{path: /healthz},
 	// {prefix: /static/, methods: [GET, HEAD]}].
 	Exempt []ExemptionApplyConfiguration `json:"exempt,omitempty"`
+	// enrolment says who may set up a second factor. Default: whoever is signed in.
+	// Example: {mode: Ticket}.
+	Enrolment *EnrolmentApplyConfiguration `json:"enrolment,omitempty"`
 	// session bounds how long a verification lasts. Durations are written as Go
 	// writes them: numbers with the units h, m, s or ms. Default: 24 hours at
 	// most, no end for lack of use. Example: {maxAge: 12h, idle: 30m}.
@@ -146,6 +149,14 @@ func (b *RulesApplyConfiguration) WithExempt(values ...*ExemptionApplyConfigurat
 		}
 		b.Exempt = append(b.Exempt, *values[i])
 	}
+	return b
+}
+
+// WithEnrolment sets the Enrolment field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Enrolment field is set to the value of the last call.
+func (b *RulesApplyConfiguration) WithEnrolment(value *EnrolmentApplyConfiguration) *RulesApplyConfiguration {
+	b.Enrolment = value
 	return b
 }
 

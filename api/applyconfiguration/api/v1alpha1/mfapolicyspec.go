@@ -136,6 +136,14 @@ func (b *MFAPolicySpecApplyConfiguration) WithExempt(values ...*policy.Exemption
 	return b
 }
 
+// WithEnrolment sets the Enrolment field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Enrolment field is set to the value of the last call.
+func (b *MFAPolicySpecApplyConfiguration) WithEnrolment(value *policy.EnrolmentApplyConfiguration) *MFAPolicySpecApplyConfiguration {
+	b.RulesApplyConfiguration.Enrolment = value
+	return b
+}
+
 // WithSession sets the Session field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Session field is set to the value of the last call.
