@@ -133,7 +133,9 @@ type Store interface {
 	LoadPending(ctx context.Context, user, browser string) ([]byte, error)
 	// DropPending forgets it; forgetting nothing is no error.
 	DropPending(ctx context.Context, user, browser string) error
-	// Ticket reads the user's enrolment ticket. ErrTicket if there is none.
+	// SaveTicket keeps an enrolment ticket of the user, in place of one that is there.
+	SaveTicket(ctx context.Context, user string, ticket []byte, ttl time.Duration) error
+	// Ticket reads it. ErrTicket if there is none.
 	Ticket(ctx context.Context, user string) ([]byte, error)
 	// Enrol stores the record if the user is not enrolled and the pending secret
 	// is still the given one, and drops it. A ticket that is not nil must still be

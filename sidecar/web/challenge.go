@@ -107,6 +107,7 @@ func (h *Handler) showChallenge(w http.ResponseWriter, v Visitor, status int, c 
 		h.Cookies.SetToken(w, token)
 	}
 	c.Account = v.User.Account
+	c.ConfirmedAt = v.Record.ConfirmedAt
 	c.StepUp = v.SignIn != nil
 	c.Tokens = h.formTokens(v.Token)
 	return h.Pages.Challenge(w, status, c)

@@ -1,11 +1,17 @@
 package pages
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // Challenge is the second step of a sign-in.
 type Challenge struct {
 	// Account is shown so that a person sees whose account it is.
 	Account string
+	// ConfirmedAt is when two-factor was set up. Somebody else may have done so with a
+	// stolen password: whoever never did can tell by it. Zero: not shown.
+	ConfirmedAt time.Time
 	// ReturnTo is the same-origin path to go on to afterwards.
 	ReturnTo string
 	// Error is what went wrong, for the person.
