@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"net/url"
 	"strings"
@@ -99,11 +101,19 @@ func TestTicketWorksOnce(t *testing.T) {
 	second := alice.enable(ticket)
 	other := w.signedIn("alice")
 	third := other.enable(ticket)
+	during := w.dump()
 	wantStatus(t, alice.confirm(second), http.StatusOK)
 	alice.wantPasses(true, "with a ticket")
 	wantStatus(t, alice.Submit(alice.Get(prefix), "/disable", map[string]string{"password": "alice-demo"}), http.StatusOK)
 	wantNoSecret(t, alice.enable(ticket))
 	wantNoSecret(t, other.confirm(third))
+
+	var s secrets
+	digest := sha256.Sum256([]byte(ticket))
+	s.add(ticket, strings.ToUpper(ticket), string(digest[:]), hex.EncodeToString(digest[:]))
+	s.wantAbsent(t, "Redis during the enrolment", during)
+	s.wantAbsent(t, "the log", w.Sidecars[0].Log.String())
+	s.wantAbsent(t, "the metrics", w.Sidecars[0].Metrics(t))
 }
 
 func TestTicketExpires(t *testing.T) {

@@ -32,6 +32,7 @@ func TestEveryPage(t *testing.T) {
 	}
 	tour := tour{album{*screenshots}}
 	t.Run("the card", tour.card)
+	t.Run("tickets", tour.tickets)
 	t.Run("the challenge", tour.challenge)
 	t.Run("messages", tour.messages)
 	t.Run("the portal", tour.portal)
@@ -119,6 +120,18 @@ func (o tour) card(t *testing.T) {
 	o.shows(alice, "card-required")
 	alice.mints(w.clock)
 	alice.isSound("card-required-pending")
+}
+
+func (o tour) tickets(t *testing.T) {
+	t.Parallel()
+	w := startSame(t, stack.Options{Policy: byTicket})
+	alice := w.person()
+	alice.signsIn("alice")
+	alice.open(stack.Prefix)
+	o.shows(alice, "card-ticket")
+	alice.write(ticketField, strings.Repeat("0", 32))
+	alice.follow("button", enable)
+	o.shows(alice, "card-ticket-error")
 }
 
 func (o tour) challenge(t *testing.T) {

@@ -108,6 +108,9 @@ const (
 	codeField = "6-digit code"
 	verify    = "Verify and sign in"
 
+	ticketField = "Enrolment ticket"
+	wrongTicket = "That ticket is not valid. Check it, or ask your administrator for a new one."
+
 	lostPhone     = "Lost your phone? Use a recovery code"
 	recoveryField = "Recovery code"
 	useRecovery   = "Use recovery code"
