@@ -234,15 +234,17 @@ DURATION ?=
 ROUNDS   ?= 5
 PEOPLE   ?= 200
 PROFILE  ?=
+RIVAL    ?=
 
 # Nothing else may run on the machine: it measures. It goes on without nginx where that cannot be had.
 .PHONY: bench
-bench: ## Measure what the sidecar costs a request (ROUNDS=5, DURATION=10s, PEOPLE=200, PROFILE=folder): docs/performance.md
+bench: ## Measure what the sidecar costs a request (ROUNDS=5, DURATION=10s, PEOPLE=200, RIVAL=1, PROFILE=folder): docs/performance.md
 	@[ -e /proc/self/smaps_rollup ] || { echo "bench: it looks at processes in /proc: run it on Linux 4.14 or later" >&2; exit 1; }
 	@test/setup/install --bench || { command -v redis-server >/dev/null || exit 1; echo "==> bench: going on with what there is"; }
 	@$(GO_BUILD) -o bin/bench/ ./cmd/sidecar ./test/bench/app ./test/bench/bare
 	@go test -trimpath -count=1 -timeout 12h -run '^TestBench$$' ./test/bench -v -programs "$(CURDIR)/bin/bench" -version "$(VERSION)" \
-	    -rounds $(ROUNDS) -duration $(or $(DURATION),10s) -people $(PEOPLE) $(if $(PROFILE),-profile "$(abspath $(PROFILE))")
+	    -rounds $(ROUNDS) -duration $(or $(DURATION),10s) -people $(PEOPLE) $(if $(PROFILE),-profile "$(abspath $(PROFILE))") \
+	    $(if $(RIVAL),-oauth2-proxy "$$(test/setup/install --rival)")
 
 # The sidecar is compiled for what it does most. Worth an update when that has changed much: an old profile does no harm.
 .PHONY: profile

@@ -24,6 +24,7 @@ var (
 	programs = flag.String("programs", "", "folder of the programs that are measured: sidecar, app, bare")
 	foreign  = flag.Float64("foreign", 0.05, "share of a core that other processes may use before a round counts as disturbed")
 	profile  = flag.String("profile", "", "folder for profiles of the sidecar; nothing is measured then")
+	rival    = flag.String("oauth2-proxy", "", "program of oauth2-proxy, to compare with; \"\" for a run without it")
 	version  = flag.String("version", "unknown", "what is measured, for the report")
 )
 
@@ -55,11 +56,15 @@ type bench struct {
 	app      *program
 	bare     *program
 	nginx    *program // nil where there is none
-	door     *sidecar
+	// rival is oauth2-proxy, nil in a run without it.
+	rival *program
+	door  *sidecar
 	// noNginx is why there is none.
 	noNginx string
 	// alice passed the challenge: her cookies are verified.
 	alice *person
+	// rivalCookie is of somebody whom oauth2-proxy has signed in.
+	rivalCookie string
 }
 
 func TestBench(t *testing.T) {
@@ -94,6 +99,7 @@ func (b *bench) prepare() {
 	b.app = b.startApp()
 	b.bare = b.startBare()
 	b.nginx = b.startNginx()
+	b.startRival()
 	b.writePolicy()
 	b.door = b.startSidecar()
 	b.alice = b.newPerson("alice")

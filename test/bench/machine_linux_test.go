@@ -22,7 +22,7 @@ const filesNeeded = 4096
 
 // machine is what everything ran on, and where on it.
 type machine struct {
-	description, redis, nginx string
+	description, redis, nginx, rival string
 	// proxies run on one core, everything else on the other, where pinned.
 	pinned         bool
 	proxies, other int

@@ -2,12 +2,16 @@ package bench_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha1" //nolint:gosec // a form of password that a file of oauth2-proxy may have
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -206,6 +210,47 @@ func (b *bench) startNginx() *program {
 	p := b.start("nginx", addr, b.machine.proxies, nil, path, "-c", conf, "-p", b.dir, "-e", "stderr")
 	b.awaitPort(p)
 	return p
+}
+
+// startRival starts oauth2-proxy where the run compares with it, and signs somebody in:
+// by a password of its own, so that the run needs no identity provider. The session is
+// in the cookie, as is its default. It writes no log of requests, as the others do not.
+func (b *bench) startRival() {
+	b.Helper()
+	if *rival == "" {
+		return
+	}
+	out, err := exec.CommandContext(b.Context(), *rival, "--version").Output()
+	b.must("ask oauth2-proxy who it is", err)
+	b.machine.rival = strings.Join(strings.Fields(string(out))[:2], " ")
+	sum := sha1.Sum([]byte("alice")) //nolint:gosec // a form of password that its file may have
+	users := b.path("users")
+	b.must("write a password", os.WriteFile(users, []byte("alice:{SHA}"+base64.StdEncoding.EncodeToString(sum[:])+"\n"), 0o600))
+	addr := stack.FreeAddress(b)
+	nowhere := "http://127.0.0.1:1/"
+	b.rival = b.start("oauth2-proxy", addr, b.machine.proxies, nil, *rival,
+		"--http-address", addr, "--upstream", "http://"+b.app.addr+"/", "--htpasswd-file", users, "--email-domain", "*",
+		"--cookie-secret", rand.Text()[:16], "--cookie-secure=false", "--request-logging=false", "--auth-logging=false",
+		"--provider", "oidc", "--skip-oidc-discovery", "--oidc-issuer-url", nowhere, "--login-url", nowhere, "--redeem-url", nowhere,
+		"--oidc-jwks-url", nowhere, "--redirect-url", "http://"+addr+"/oauth2/callback", "--client-id", "bench", "--client-secret", "bench")
+	b.awaitPort(b.rival)
+	form := url.Values{"username": {"alice"}, "password": {"alice"}}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	request, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "http://"+addr+"/oauth2/sign_in", strings.NewReader(form.Encode()))
+	b.must("sign in at oauth2-proxy", err)
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	answer, err := client.Do(request)
+	b.must("sign in at oauth2-proxy", err)
+	b.must("sign in at oauth2-proxy", answer.Body.Close())
+	for _, cookie := range answer.Cookies() {
+		if cookie.Name == "_oauth2_proxy" {
+			b.rivalCookie = cookie.Name + "=" + cookie.Value
+		}
+	}
+	if b.rivalCookie == "" {
+		b.Fatalf("oauth2-proxy answered %s and set no session cookie; it said:\n%s", answer.Status, b.tail(b.rival))
+	}
+	b.say("%s has signed somebody in", b.machine.rival)
 }
 
 // writePolicy writes the rules and the keys that every sidecar of the run has.

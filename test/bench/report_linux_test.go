@@ -33,10 +33,17 @@ func (r report) markdown() string {
 func (r report) conditions() string {
 	var out strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
-	say("`make bench ROUNDS=%d DURATION=%s PEOPLE=%d`, version %s, %s.", *rounds, *duration, *people, *version, time.Now().UTC().Format(time.DateOnly))
+	compared := ""
+	if r.machine.rival != "" {
+		compared = " RIVAL=1"
+	}
+	say("`make bench ROUNDS=%d DURATION=%s PEOPLE=%d%s`, version %s, %s.", *rounds, *duration, *people, compared, *version, time.Now().UTC().Format(time.DateOnly))
 	nginx := "nginx " + r.machine.nginx
 	if r.nginx != "" {
 		nginx = "no nginx: " + r.nginx
+	}
+	if r.machine.rival != "" {
+		nginx += "; " + r.machine.rival
 	}
 	say("%s; Redis %s; %s.", r.machine.description, r.machine.redis, nginx)
 	if r.machine.pinned {
@@ -64,7 +71,7 @@ const enoughRoom = 1.5
 // room is how far above the fastest proxy they are.
 func (r report) room() (fastest string, room float64) {
 	room = math.Inf(1)
-	for _, name := range contenderNames()[1:] {
+	for _, name := range r.contenders()[1:] {
 		if above := r.ratio(direct, name, rate).Median; above < room {
 			fastest, room = name, above
 		}
@@ -102,12 +109,18 @@ func (r report) added(load, of, from string) figures.Summary {
 	return figures.Summarise(figures.Differences(r.of(load, of, median), r.of(load, from, median)))
 }
 
-func contenderNames() []string { return []string{direct, bareGo, verified, anonymous, nginx} }
+func (r report) contenders() []string {
+	all := []string{direct, bareGo, verified, anonymous, nginx}
+	if r.machine.rival != "" {
+		all = append(all, oauth2)
+	}
+	return all
+}
 
 // load is the table of requests.
 func (r report) load() *figures.Table {
-	t := figures.NewTable(contenderNames()...)
-	for _, c := range contenderNames() {
+	t := figures.NewTable(r.contenders()...)
+	for _, c := range r.contenders() {
 		set := func(row, format string, s figures.Summary) { t.Set(row, c, figures.Show(format, s)) }
 		plain := func(row, load, format string, figure func(measurement) float64) {
 			set(row, format, figures.Summarise(r.of(load, c, figure)))
@@ -189,6 +202,9 @@ func (r report) aims() *figures.Table {
 	plain := func(format string, values []float64) string { return figures.Show(format, figures.Summarise(values)) }
 	set("verified user: requests per second × bare Go", "≥ 0.95", "≥ 2", figures.Show("%.2f", r.ratio(verified, bareGo, rate)))
 	set("the same × nginx", "", "≥ 0.7", figures.Show("%.2f", r.ratio(verified, nginx, rate)))
+	if r.machine.rival != "" {
+		set("the same × oauth2-proxy", "≥ 4", "≥ 8", figures.Show("%.1f", r.ratio(verified, oauth2, rate)))
+	}
 	set("CPU per request × bare Go", "≤ 1.05", "", figures.Show("%.2f", r.ratio(verified, bareGo, cpu)))
 	set("CPU-seconds per 10,000 requests", "", "≤ 0.6", plain("%.2f", r.of(many, verified, cpu)))
 	set("p50 over bare Go, all on one core, µs", "≤ 10", "< 0", figures.Show("%.0f", r.added(oneCore, verified, bareGo)))

@@ -26,6 +26,7 @@ const (
 	verified  = "sidecar, verified user"
 	anonymous = "sidecar, nobody signed in"
 	nginx     = "nginx, plain proxy"
+	oauth2    = "oauth2-proxy, signed-in user"
 )
 
 // load is how a contender is put under load.
@@ -63,6 +64,9 @@ func (b *bench) contenders() []contender {
 	}
 	if b.nginx != nil {
 		all = append(all, contender{name: nginx, addr: b.nginx.addr, request: known, proxy: b.nginx})
+	}
+	if b.rival != nil {
+		all = append(all, contender{name: oauth2, addr: b.rival.addr, request: get("/page", b.rivalCookie), proxy: b.rival})
 	}
 	return all
 }
