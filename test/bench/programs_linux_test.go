@@ -3,7 +3,7 @@ package bench_test
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // a form of password that a file of oauth2-proxy may have
+	"crypto/sha1"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -223,7 +223,7 @@ func (b *bench) startRival() {
 	out, err := exec.CommandContext(b.Context(), *rival, "--version").Output()
 	b.must("ask oauth2-proxy who it is", err)
 	b.machine.rival = strings.Join(strings.Fields(string(out))[:2], " ")
-	sum := sha1.Sum([]byte("alice")) //nolint:gosec // a form of password that its file may have
+	sum := sha1.Sum([]byte("alice")) // a form of password that its file may have
 	users := b.path("users")
 	b.must("write a password", os.WriteFile(users, []byte("alice:{SHA}"+base64.StdEncoding.EncodeToString(sum[:])+"\n"), 0o600))
 	addr := stack.FreeAddress(b)
