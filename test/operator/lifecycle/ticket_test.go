@@ -144,6 +144,7 @@ YAML`)
 
 	newerCounts(t, c, alice, id)
 	comesWithItsPolicy(t, c, adam, adamsID, ofAdam)
+	storeThatRefuses(t, c, id)
 	mayIssue(t, c)
 
 	// A store that was lost takes no ticket: nobody could enrol.
@@ -235,6 +236,21 @@ func comesWithItsPolicy(t *testing.T, c *operator.Cluster, adam *operator.Visito
 		"MFAPolicy wiki does not ask for one yet")
 	refuses(t, adam, "the ticket that was replaced", withdrawn)
 	adam.EnrolWith(his)
+}
+
+// storeThatRefuses says for certain that it has not taken a ticket, which is then issued
+// once it does.
+func storeThatRefuses(t *testing.T, c *operator.Cluster, id string) {
+	t.Helper()
+	c.Redis.Do("CONFIG", "SET", "maxmemory", "1")
+	late, _ := ticketOf(t, c, "late", id)
+	c.Create(late)
+	operator.WantIn(t, "the ticket that the store refuses", awaitTicket(t, c, late, metav1.ConditionFalse, mfav1alpha1.ReasonStoreUnreachable), "It is tried again")
+	if late.Status.ExpiresAt != nil {
+		t.Error("a ticket that the store refused has a time at which it expires")
+	}
+	c.Redis.Do("CONFIG", "SET", "maxmemory", "0")
+	awaitTicket(t, c, late, metav1.ConditionTrue, mfav1alpha1.ReasonIssued)
 }
 
 // mayIssue checks who may issue tickets, and what an MFATicket may say.
