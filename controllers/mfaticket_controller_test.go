@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -120,5 +121,32 @@ func TestTicketsThatAreNotIssued(t *testing.T) {
 				t.Errorf("it is said to expire at %v", got.Status.ExpiresAt)
 			}
 		})
+	}
+}
+
+// A cache that is behind shows a ticket as not issued that was issued, and spent.
+func TestTicketIsNotBegunFromAnOldCopy(t *testing.T) {
+	t.Parallel()
+	scheme := runtime.NewScheme()
+	if err := mfav1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	is := ticket("m", asked)
+	c := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(is).WithObjects(is).Build()
+	r := &controllers.MFATicketReconciler{OneOff: controllers.OneOff{Client: c}}
+	var old mfav1alpha1.MFATicket
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(is), &old); err != nil {
+		t.Fatal(err)
+	}
+	expires := asked.Add(24 * time.Hour)
+	now := old.DeepCopy()
+	if err := controllers.Begin(r, t.Context(), now, now.DeepCopy(), expires); err != nil {
+		t.Fatalf("from the object as it is: %v", err)
+	}
+	if now.Status.ExpiresAt == nil || !now.Status.ExpiresAt.Time.Equal(expires) {
+		t.Errorf("status.expiresAt is %v, want %v", now.Status.ExpiresAt, expires)
+	}
+	if err := controllers.Begin(r, t.Context(), old.DeepCopy(), &old, expires); !apierrors.IsConflict(err) {
+		t.Errorf("from an old copy: %v, want a conflict", err)
 	}
 }
