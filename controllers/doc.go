@@ -6,8 +6,9 @@
 // so in its condition and never undoes what an earlier, good pass has put in force:
 // the last good rules stay.
 //
-// It may import api, its own sub-packages, and of the sidecar's side control, seal
-// and redisstore: the channel, the key ring and the way to Redis. It must never
+// It may import api, its own sub-packages, and of the sidecar's side control, seal,
+// redisstore and mfa: the channel, the key ring, the way to Redis and what a ticket
+// is there. It must never
 // write a Secret's content to a log, an event or a condition, and never take a
 // missing record for permission.
 package controllers

@@ -62,12 +62,14 @@ func (p *pass) deleting() bool { return p.policy.DeletionTimestamp != nil }
 func (p *pass) leaving() bool { return p.namespace.DeletionTimestamp != nil }
 
 // realm of the enrolments.
-func (p *pass) realm() string {
-	workspace := p.policy.Spec.Workspace
+func (p *pass) realm() string { return realmOf(p.policy) }
+
+func realmOf(policy *mfav1alpha1.MFAPolicy) string {
+	workspace := policy.Spec.Workspace
 	if workspace == "" {
-		workspace = p.policy.Name
+		workspace = policy.Name
 	}
-	return p.policy.Namespace + "/" + workspace
+	return policy.Namespace + "/" + workspace
 }
 
 // soon asks for another look after d, if none is due earlier.

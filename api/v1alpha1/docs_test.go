@@ -2,6 +2,7 @@ package v1alpha1_test
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -36,15 +37,31 @@ func TestDocumentationNamesEverything(t *testing.T) {
 	}
 }
 
-func TestDocumentationNamesEveryOutcomeOfAReset(t *testing.T) {
-	source, doc := string(readFile(t, "mfareset_types.go")), string(readFile(t, "../../docs/mfareset.md"))
-	found := regexp.MustCompile(`Condition(?:Type|Reason) += "(\w+)"`).FindAllStringSubmatch(source, -1)
-	if len(found) < 5 {
-		t.Fatalf("found %d conditions and reasons in the source", len(found))
-	}
-	for _, m := range found {
-		if !strings.Contains(doc, "`"+m[1]+"`") {
-			t.Errorf("docs/mfareset.md does not name %s", m[1])
-		}
+// What a condition's comment says can come of an MFAReset or an MFATicket is on its page.
+func TestDocumentationNamesEveryOutcome(t *testing.T) {
+	for _, tt := range []struct {
+		kind  string
+		least int
+	}{{"mfareset", 8}, {"mfaticket", 9}} {
+		t.Run(tt.kind, func(t *testing.T) {
+			source, doc := string(readFile(t, tt.kind+"_types.go")), string(readFile(t, "../../docs/"+tt.kind+".md"))
+			var names []string
+			for _, m := range regexp.MustCompile(`Condition(?:Type|Reason) += "(\w+)"`).FindAllStringSubmatch(source, -1) {
+				names = append(names, m[1])
+			}
+			comment := regexp.MustCompile(`(?s)\n// Condition\w+ of an .*?\nconst `).FindString(source)
+			for _, list := range regexp.MustCompile(`: (\w+(?:, \w+)*)\.`).FindAllStringSubmatch(strings.ReplaceAll(comment, "\n// ", " "), -1) {
+				names = append(names, strings.Split(list[1], ", ")...)
+			}
+			slices.Sort(names)
+			if names = slices.Compact(names); len(names) < tt.least {
+				t.Fatalf("found %d conditions and reasons in the source: %q", len(names), names)
+			}
+			for _, name := range names {
+				if !strings.Contains(doc, "`"+name+"`") {
+					t.Errorf("docs/%s.md does not name %s", tt.kind, name)
+				}
+			}
+		})
 	}
 }

@@ -86,7 +86,8 @@ type MFAResetStatus struct {
 // For Unknown: NotChecked.
 const ConditionComplete ConditionType = "Complete"
 
-// The reasons of an MFAReset's condition, beside those that a policy has too.
+// The reasons of an MFAReset's condition, beside those that a policy has too. An
+// MFATicket has PolicyNotFound as well.
 const (
 	ReasonReset          ConditionReason = "Reset"
 	ReasonNothingToReset ConditionReason = "NothingToReset"

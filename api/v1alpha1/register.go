@@ -18,7 +18,7 @@ var SchemeGroupVersion = GroupVersion
 
 // AddToScheme registers the types of this package.
 func AddToScheme(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(GroupVersion, &MFAPolicy{}, &MFAPolicyList{}, &MFAReset{}, &MFAResetList{})
+	scheme.AddKnownTypes(GroupVersion, &MFAPolicy{}, &MFAPolicyList{}, &MFAReset{}, &MFAResetList{}, &MFATicket{}, &MFATicketList{})
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
 }

@@ -203,11 +203,16 @@ func (o *operator) addReconciler(f *flags, serving certificates, ring *controlle
 	if err != nil {
 		return fmt.Errorf("set up the reconciler: %w", err)
 	}
-	resets := &controllers.MFAResetReconciler{
+	oneOff := controllers.OneOff{
 		Policies: r, Client: mgr.GetClient(), Events: mgr.GetEventRecorder("sallyport-controller"), Clock: time.Now,
 	}
+	resets := &controllers.MFAResetReconciler{OneOff: oneOff}
 	if err := resets.SetupWithManager(mgr, controller.Options{}); err != nil {
 		return fmt.Errorf("set up the reconciler of resets: %w", err)
+	}
+	tickets := &controllers.MFATicketReconciler{OneOff: oneOff}
+	if err := tickets.SetupWithManager(mgr, controller.Options{}); err != nil {
+		return fmt.Errorf("set up the reconciler of tickets: %w", err)
 	}
 	return mgr.Add(&controllers.Rotation{Reconciler: r, Every: rotationEvery, Changed: rotated})
 }

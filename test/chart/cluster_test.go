@@ -57,7 +57,7 @@ func bare(t *testing.T, start func(testing.TB) *apiserver.Server) *cluster {
 	if err := os.WriteFile(c.kubeconfig, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"mfapolicies", "mfaresets"} {
+	for _, name := range []string{"mfapolicies", "mfaresets", "mfatickets"} {
 		crd := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: name + ".mfa.sallyport.dev"}}
 		if err := c.Client.Delete(t.Context(), crd); err != nil {
 			t.Fatal(err)

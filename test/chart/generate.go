@@ -30,7 +30,7 @@ const (
 // rbacSources are in the order of the template.
 var rbacSources = []string{
 	"service_account.yaml", "role.yaml", "role_binding.yaml", "mfapolicy_editor_role.yaml", "mfapolicy_viewer_role.yaml",
-	"mfareset_editor_role.yaml",
+	"mfareset_editor_role.yaml", "mfaticket_editor_role.yaml",
 }
 
 // Generate returns the files of the chart that are derived, by their path below root,

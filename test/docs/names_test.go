@@ -34,16 +34,16 @@ func TestEveryReasonAndCodeIsExplained(t *testing.T) {
 			"condition reason",
 			[]string{"api/v1alpha1/*.go"},
 			`ConditionReason += "(\w+)"`, 30,
-			[]string{"docs/mfapolicy.md", "docs/mfareset.md"},
+			[]string{"docs/mfapolicy.md", "docs/mfareset.md", "docs/mfaticket.md"},
 		},
 		{
 			"condition reason that is not good",
 			[]string{"api/v1alpha1/*.go"},
 			`Reason(?:Invalid|NamespaceNotAllowed|SecretUnreadable|OlderPolicyWins|Keys(?:Missing|Unreadable)|Store(?:Unreachable|Lost|Misconfigured)|Not\w+|` +
-				`RulesNotInstalled|CertificateNotReady|Deleting|WayAround|Pods\w+|NothingToReset|EnrolledSince|PolicyNotFound) +ConditionReason = "(\w+)"`, 17,
+				`RulesNotInstalled|CertificateNotReady|Deleting|WayAround|Pods\w+|NothingToReset|EnrolledSince|PolicyNotFound|Expired|Replaced|Interrupted) +ConditionReason = "(\w+)"`, 20,
 			[]string{"docs/troubleshooting.md"},
 		},
-		{"condition", []string{"api/v1alpha1/*.go"}, `ConditionType = "(\w+)"`, 9, []string{"docs/mfapolicy.md", "docs/mfareset.md"}},
+		{"condition", []string{"api/v1alpha1/*.go"}, `ConditionType = "(\w+)"`, 9, []string{"docs/mfapolicy.md", "docs/mfareset.md", "docs/mfaticket.md"}},
 		{
 			"event",
 			[]string{"controllers/*.go"},

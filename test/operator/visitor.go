@@ -40,7 +40,23 @@ func (c *Cluster) SignIn(sidecar *Sidecar, user string) *Visitor {
 // Enrol gives the person a phone.
 func (p *Visitor) Enrol() {
 	p.t.Helper()
-	pending := p.Submit(p.Visit(stack.Prefix), "/enable", nil)
+	p.confirm(p.Submit(p.Visit(stack.Prefix), "/enable", nil))
+}
+
+// Ask asks for a QR code with a ticket.
+func (p *Visitor) Ask(ticket string) *stack.Page {
+	p.t.Helper()
+	return p.Submit(p.Visit(stack.Prefix), "/enable", map[string]string{"ticket": ticket})
+}
+
+// EnrolWith is Enrol where it takes a ticket.
+func (p *Visitor) EnrolWith(ticket string) {
+	p.t.Helper()
+	p.confirm(p.Ask(ticket))
+}
+
+func (p *Visitor) confirm(pending *stack.Page) {
+	p.t.Helper()
 	p.phone = stack.NewPhone(pending.Secret())
 	p.c.Confide("a user's seed", pending.Secret())
 	p.keep(p.Submit(pending, "/confirm", map[string]string{"code": p.phone.Code(p.t)}))
