@@ -99,6 +99,13 @@ func TestTheRedisUserOfTheDocumentsCanDoAllThereIs(t *testing.T) {
 		}},
 		{"read the sweep", func(ctx context.Context) error { _, err := redisstore.KeyUse(ctx, client, prefix, realm); return err }},
 		{"reset", func(ctx context.Context) error { _, err := store.ResetConfirmedBy(ctx, "user", time.Now()); return err }},
+		{"look for a ticket", func(ctx context.Context) error {
+			if _, err := store.Ticket(ctx, "user"); !errors.Is(err, mfa.ErrTicket) {
+				return err
+			}
+			return nil
+		}},
+		{"issue a ticket", func(ctx context.Context) error { return store.SaveTicket(ctx, "user", []byte("ticket"), time.Minute) }},
 		{"count", func(ctx context.Context) error { _, err := redisstore.CountEnrolled(ctx, client, prefix); return err }},
 		{"keep a user", func(ctx context.Context) error {
 			return keys.EnsureUser(ctx, client, prefix, namespace, control.ACL(prefix, namespace), []string{"x"})
