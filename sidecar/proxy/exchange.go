@@ -111,9 +111,9 @@ func (x *exchange) answer(response *http.Response) {
 	if _, typed := header["Content-Type"]; !typed {
 		header["Content-Type"] = nil // else net/http would guess one
 	}
-	announced := slices.Sorted(maps.Keys(response.Trailer))
-	if len(announced) > 0 {
-		header.Add("Trailer", strings.Join(announced, ", "))
+	announced := len(response.Trailer)
+	if announced > 0 {
+		header.Add("Trailer", strings.Join(slices.Sorted(maps.Keys(response.Trailer)), ", "))
 	}
 	x.w.WriteHeader(response.StatusCode)
 	if err := x.copyBody(response.Body); err != nil {
@@ -125,7 +125,7 @@ func (x *exchange) answer(response *http.Response) {
 		_ = http.NewResponseController(x.w).Flush() // of a body with a length, trailers would be dropped
 	}
 	prefix := ""
-	if len(response.Trailer) != len(announced) {
+	if len(response.Trailer) != announced {
 		prefix = http.TrailerPrefix
 	}
 	addAll(header, response.Trailer, prefix)

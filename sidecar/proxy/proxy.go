@@ -178,7 +178,10 @@ func (f *forward) address(out *http.Request, over http.Header) {
 		out.URL.Opaque = raw
 	}
 	wire.Forwarded(over, in)
-	over["Cookie"] = wire.CookieLines(wire.Without(wire.CookieLine(in.Header), f.proxy.own))
+	line := wire.CookieLine(in.Header)
+	if rest := wire.Without(line, f.proxy.own); rest != line || len(in.Header["Cookie"]) > 1 {
+		over["Cookie"] = wire.CookieLines(rest)
+	}
 	if f.Exempt {
 		f.proxy.dropOverrides(over, in.Header)
 	}

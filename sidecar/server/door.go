@@ -275,7 +275,7 @@ func (d *door) pass(w http.ResponseWriter, r *http.Request, v *visit) {
 	} else {
 		d.touch(r.Context(), v)
 	}
-	defer d.watch(r, v)()
+	defer d.watch(r, v).release()
 	d.forward(w, r, v)
 }
 

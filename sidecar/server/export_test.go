@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"testing"
 
@@ -27,6 +28,11 @@ func (s *Server) Decider(ctx context.Context, t testing.TB, r *http.Request) fun
 	}
 }
 
-// BeginRequest is what the server does with a request first, and CutRequest what may end
-// it.
-var BeginRequest, CutRequest = begin, cut
+// CutRequest is what may end a request.
+var CutRequest = cut
+
+// BeginRequest is what the server does with a request first.
+func BeginRequest(r *http.Request, random io.Reader) (begun *http.Request, done func()) {
+	begun, c := begin(r, random)
+	return begun, c.done
+}

@@ -27,22 +27,34 @@ type requestContext struct {
 	once sync.Once
 	id   string
 
+	unwatch func() bool // the client
+
 	mu    sync.Mutex
 	err   error         // why it has ended
 	ended chan struct{} // nil until somebody asks for it
-	after []*func()     // to be called once it has ended
+	after []*waiter     // to be called once it has ended
+	// Most requests have one waiter, which needs no memory of its own.
+	first waiter
+	place [1]*waiter
 }
+
+// waiter is called once the request has ended.
+type waiter struct{ f func() }
 
 type requestContextKey struct{}
 
-// begin returns the request with its context. done is for its end.
-func begin(r *http.Request, random io.Reader) (_ *http.Request, done func()) {
+// begin returns the request with its context, of which done must be called.
+func begin(r *http.Request, random io.Reader) (*http.Request, *requestContext) {
 	c := &requestContext{Context: r.Context(), random: random, client: r.RemoteAddr, userAgent: r.UserAgent()}
-	unwatch := context.AfterFunc(c.Context, func() { c.end(c.Context.Err()) })
-	return r.WithContext(c), func() {
-		unwatch()
-		c.end(context.Canceled)
-	}
+	c.after = c.place[:0]
+	c.unwatch = context.AfterFunc(c.Context, func() { c.end(c.Context.Err()) })
+	return r.WithContext(c), c
+}
+
+// done is for the request's end.
+func (c *requestContext) done() {
+	c.unwatch()
+	c.end(context.Canceled)
 }
 
 func (c *requestContext) end(err error) {
@@ -55,8 +67,8 @@ func (c *requestContext) end(err error) {
 	if c.ended != nil {
 		close(c.ended)
 	}
-	for _, f := range c.after {
-		go (*f)()
+	for _, w := range c.after {
+		go w.f()
 	}
 	c.after = nil
 }
@@ -97,11 +109,16 @@ func (c *requestContext) AfterFunc(f func()) (stop func() bool) {
 		go f()
 		return func() bool { return false }
 	}
-	c.after = append(c.after, &f)
+	w := &c.first
+	if w.f != nil { // never used twice: who went could go again, in another's place
+		w = new(waiter)
+	}
+	w.f = f
+	c.after = append(c.after, w)
 	return func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		at := slices.Index(c.after, &f)
+		at := slices.Index(c.after, w)
 		if at < 0 {
 			return false
 		}

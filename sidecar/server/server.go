@@ -219,8 +219,8 @@ func (s *Server) front() http.Handler {
 		defer s.metrics.inFlight.Dec()
 		hurry(w, r)
 		if d := s.current.Load(); d != nil {
-			r, done := begin(r, s.Random)
-			defer done()
+			r, c := begin(r, s.Random)
+			defer c.done()
 			d.ServeHTTP(w, r)
 			return
 		}

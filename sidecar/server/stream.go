@@ -17,8 +17,8 @@ const maxDoubts = 2
 // watch re-checks the decision for as long as the request lasts, and ends it once
 // it may no longer pass: a WebSocket or an event stream must not outlive the
 // verification it was opened with. Nothing runs for a request that is over before
-// the first check.
-func (d *door) watch(r *http.Request, v *visit) (release func()) {
+// the first check. The watcher must be released.
+func (d *door) watch(r *http.Request, v *visit) *watcher {
 	w := &watcher{
 		door: d, request: r, token: v.token, class: v.class,
 		subject: v.visitor.Identity.Subject, user: v.visitor.User.Key,
@@ -26,7 +26,7 @@ func (d *door) watch(r *http.Request, v *visit) (release func()) {
 	w.mu.Lock()
 	w.timer = time.AfterFunc(d.recheck, w.check)
 	w.mu.Unlock()
-	return w.release
+	return w
 }
 
 type watcher struct {

@@ -33,15 +33,42 @@ func Forwarded(out http.Header, in *http.Request) {
 			out[name] = slices.Clone(values)
 		}
 	}
+	h := headers{out, make([]string, 0, 5)}
 	if peer := Peer(in); peer.IsValid() {
-		add(out, "X-Forwarded-For", peer.String())
+		h.add("X-Forwarded-For", peer.String())
 		if len(out["Forwarded"]) > 0 {
-			add(out, "Forwarded", forwardedElement(peer))
+			h.add("Forwarded", forwardedElement(peer))
 		}
 	}
-	keepOrSet(out, "X-Forwarded-Proto", scheme(in))
-	keepOrSet(out, "X-Forwarded-Host", in.Host)
-	keepOrSet(out, "X-Forwarded-Port", port(in.Host, out.Get("X-Forwarded-Proto")))
+	h.keepOrSet("X-Forwarded-Proto", scheme(in))
+	h.keepOrSet("X-Forwarded-Host", in.Host)
+	h.keepOrSet("X-Forwarded-Port", port(in.Host, out.Get("X-Forwarded-Proto")))
+}
+
+// headers are set with values that lie side by side, in one piece of memory.
+type headers struct {
+	http.Header
+
+	values []string
+}
+
+func (h *headers) set(name, value string) {
+	n := len(h.values)
+	h.values = append(h.values, value)
+	h.Header[name] = h.values[n : n+1 : n+1]
+}
+
+func (h *headers) add(name, value string) {
+	if values := slices.DeleteFunc(slices.Clone(h.Header[name]), func(v string) bool { return v == "" }); len(values) > 0 {
+		value = strings.Join(append(values, value), ", ")
+	}
+	h.set(name, value)
+}
+
+func (h *headers) keepOrSet(name, value string) {
+	if len(h.Header[name]) == 0 {
+		h.set(name, value)
+	}
 }
 
 // forwardedElement names a node as RFC 7239, section 6 wants it.
@@ -50,17 +77,6 @@ func forwardedElement(peer netip.Addr) string {
 		return `for="[` + peer.String() + `]"`
 	}
 	return "for=" + peer.String()
-}
-
-func add(h http.Header, name, value string) {
-	values := slices.DeleteFunc(slices.Clone(h[name]), func(v string) bool { return v == "" })
-	h[name] = []string{strings.Join(append(values, value), ", ")}
-}
-
-func keepOrSet(h http.Header, name, value string) {
-	if len(h[name]) == 0 {
-		h[name] = []string{value}
-	}
 }
 
 func scheme(r *http.Request) string {
