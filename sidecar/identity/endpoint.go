@@ -225,21 +225,19 @@ func (ev evidence) signIn() string {
 // listed returns those of the cookies that the policy lists, and whether one of them is
 // there more than once.
 func (e *Endpoint) listed(cookies string) (listed string, ambiguous bool) {
-	var found strings.Builder
 	for _, name := range e.cookies {
-		for i, value := range wire.Values(cookies, name) {
-			if found.Len() == 0 {
-				found.Grow(len(cookies))
+		count := 0
+		for cookie := range wire.Written(cookies, name) {
+			if listed == "" {
+				listed = cookie // as a rule the only one, of which no copy is made
 			} else {
-				found.WriteString("; ")
+				listed += "; " + cookie
 			}
-			found.WriteString(name)
-			found.WriteString("=")
-			found.WriteString(value)
-			ambiguous = ambiguous || i > 0
+			count++
 		}
+		ambiguous = ambiguous || count > 1
 	}
-	return found.String(), ambiguous
+	return listed, ambiguous
 }
 
 // withAuthorization makes the header part of the name: with other credentials

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -21,9 +22,12 @@ import (
 // every answer by itself where it is asked to hold nothing back, by a timer of its own.
 // What it guards against is guarded against here too.
 type exchange struct {
-	*forward
+	forward
 
 	w http.ResponseWriter
+	// out is the request to the app, and url its target.
+	out http.Request
+	url url.URL
 
 	// The app's interim answers may come while the final one is passed on already,
 	// where the standard transport carries the request.
@@ -62,9 +66,9 @@ func (x *exchange) run() {
 // client's. It shares the headers of the client's request, which others may be reading,
 // and changes none.
 func (x *exchange) request() (out *http.Request, over http.Header) {
-	out = x.in.WithContext(x.in.Context()) // a shallow copy
-	url := *x.in.URL
-	out.URL, out.Close = &url, false
+	out = &x.out
+	*out, x.url = *x.in, *x.in.URL // shallow copies
+	out.URL, out.Close = &x.url, false
 	over = make(http.Header, usualHeaders)
 	for name := range hopByHop(x.in.Header) {
 		over[name] = nil

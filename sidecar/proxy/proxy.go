@@ -130,9 +130,9 @@ func (p *Proxy) Forward(w http.ResponseWriter, r *http.Request, f Forwarding) {
 		r, done = fullDuplex(w, r)
 		defer done()
 	}
-	x := &forward{Forwarding: f, proxy: p, in: r}
+	x := &exchange{forward: forward{Forwarding: f, proxy: p, in: r}, w: w}
 	if r.Header.Get("Upgrade") == "" && !x.isHTTP2() {
-		(&exchange{forward: x, w: w}).run()
+		x.run()
 		return
 	}
 	(&httputil.ReverseProxy{

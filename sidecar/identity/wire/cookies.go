@@ -30,13 +30,14 @@ type Pair struct {
 func CookieLine(h http.Header) string { return strings.Join(h["Cookie"], "; ") }
 
 // SetCookieLine replaces all Cookie headers by the line; an empty line removes
-// them.
+// them. It writes over the values that are there: nobody else may have them.
 func SetCookieLine(h http.Header, line string) {
 	if line == "" {
 		h.Del("Cookie")
 		return
 	}
-	if values := h["Cookie"]; len(values) == 1 && values[0] == line {
+	if values := h["Cookie"]; len(values) == 1 {
+		values[0] = line
 		return
 	}
 	h["Cookie"] = []string{line}
@@ -144,6 +145,17 @@ func trim(s string, goes func(byte) bool) string {
 		s = s[:len(s)-1]
 	}
 	return s
+}
+
+// Written yields the cookies with exactly this name as they are written, name and all.
+func Written(line, name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for piece := range strings.SplitSeq(line, ";") {
+			if p, ok := ReadPair(piece); ok && p.is(name) && !yield(trim(piece, isBlank)) {
+				return
+			}
+		}
+	}
 }
 
 // Values returns the values of the cookies with exactly this name.
