@@ -275,15 +275,12 @@ func (b *bench) writePolicy() {
 	b.must("write the keys", os.WriteFile(b.path("keys.json"), keys, 0o600))
 }
 
-// memoryLimit is what a sidecar makes of the limit that an injected one has, 128 MiB.
-const memoryLimit = "GOMEMLIMIT=120795948"
-
 // startSidecar starts one and waits until it is ready.
 func (b *bench) startSidecar() *sidecar {
 	b.Helper()
 	s := &sidecar{ops: stack.FreeAddress(b)}
 	addr := stack.FreeAddress(b)
-	s.program = b.start("sidecar", addr, b.machine.proxies, []string{memoryLimit}, b.built("sidecar"),
+	s.program = b.start("sidecar", addr, b.machine.proxies, nil, b.built("sidecar"),
 		"--policy", b.path("policy.yaml"), "--keys", b.path("keys.json"), "--redis", b.redisURL, "--app", "http://"+b.app.addr,
 		"--listen", addr, "--ops-listen", s.ops, "--insecure-cookies")
 	s.ready = b.awaitReady(s)
