@@ -34,5 +34,5 @@ var CutRequest = cut
 // BeginRequest is what the server does with a request first.
 func BeginRequest(r *http.Request, random io.Reader) (begun *http.Request, done func()) {
 	begun, c := begin(r, random)
-	return begun, c.done
+	return begun, c.release
 }

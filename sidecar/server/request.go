@@ -43,7 +43,7 @@ type waiter struct{ f func() }
 
 type requestContextKey struct{}
 
-// begin returns the request with its context, of which done must be called.
+// begin returns the request with its context, which must be released.
 func begin(r *http.Request, random io.Reader) (*http.Request, *requestContext) {
 	c := &requestContext{Context: r.Context(), random: random, client: r.RemoteAddr, userAgent: r.UserAgent()}
 	c.after = c.place[:0]
@@ -51,8 +51,8 @@ func begin(r *http.Request, random io.Reader) (*http.Request, *requestContext) {
 	return r.WithContext(c), c
 }
 
-// done is for the request's end.
-func (c *requestContext) done() {
+// release is for the request's end.
+func (c *requestContext) release() {
 	c.unwatch()
 	c.end(context.Canceled)
 }

@@ -220,7 +220,7 @@ func (s *Server) front() http.Handler {
 		hurry(w, r)
 		if d := s.current.Load(); d != nil {
 			r, c := begin(r, s.Random)
-			defer c.done()
+			defer c.release()
 			d.ServeHTTP(w, r)
 			return
 		}
