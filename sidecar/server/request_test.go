@@ -99,8 +99,22 @@ func TestWhoWaitsForTheEndOfARequestLearnsOfIt(t *testing.T) {
 // A client that has closed its half of the connection, which ends the request, may read on.
 // What it reads must not be an answer that says nothing: that is a 200, which a cache may
 // keep.
+//
+// Now and then the sidecar has noticed before that Redis does not answer, and says so: that
+// is a refusal too, and proves nothing.
 func TestWhoClosesHalfOfAConnectionReadsARefusal(t *testing.T) {
 	t.Parallel()
+	for range 5 {
+		if closesHalf(t) {
+			return
+		}
+	}
+	t.Error("whoever closed half of a connection was told of Redis each time")
+}
+
+// closesHalf reports whether it was the closing that was answered.
+func closesHalf(t *testing.T) bool {
+	t.Helper()
 	store := redistest.Server(t, "--save", "")
 	link := newLink(t, store.Addr)
 	client := redis.NewClient(&redis.Options{Addr: link.addr, PoolSize: 1, PoolTimeout: time.Hour})
@@ -148,4 +162,5 @@ func TestWhoClosesHalfOfAConnectionReadsARefusal(t *testing.T) {
 	if got := response.Header.Get("Cache-Control"); response.StatusCode != http.StatusServiceUnavailable || got != "no-store" {
 		t.Errorf("%s with Cache-Control %q, want 503 and no-store", response.Status, got)
 	}
+	return response.ContentLength == 0
 }
