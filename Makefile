@@ -241,6 +241,7 @@ RIVAL    ?=
 bench: ## Measure what the sidecar costs a request (ROUNDS=5, DURATION=10s, PEOPLE=200, RIVAL=1, PROFILE=folder): docs/performance.md
 	@[ -e /proc/self/smaps_rollup ] || { echo "bench: it looks at processes in /proc: run it on Linux 4.14 or later" >&2; exit 1; }
 	@test/setup/install --bench || { command -v redis-server >/dev/null || exit 1; echo "==> bench: going on with what there is"; }
+	@[ -z "$(RIVAL)" ] || test/setup/install --rival >/dev/null
 	@$(GO_BUILD) -o bin/bench/ ./cmd/sidecar ./test/bench/app ./test/bench/bare
 	@go test -trimpath -count=1 -timeout 12h -run '^TestBench$$' ./test/bench -v -programs "$(CURDIR)/bin/bench" -version "$(VERSION)" \
 	    -rounds $(ROUNDS) -duration $(or $(DURATION),10s) -people $(PEOPLE) $(if $(PROFILE),-profile "$(abspath $(PROFILE))") \

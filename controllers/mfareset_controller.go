@@ -10,7 +10,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
@@ -33,11 +32,7 @@ func (r *MFAResetReconciler) Reconcile(ctx context.Context, req ctrl.Request) (c
 		return ctrl.Result{}, nil
 	}
 	found := r.carryOut(ctx, reset)
-	if found.user != "" {
-		// The only trace of it that names no user: docs/audit-events.md.
-		log.FromContext(ctx).Info("Security event", "audit", true, "event", "admin.reset",
-			"user", found.user, "policy", reset.Namespace+"/"+reset.Spec.Policy, "reset", reset.Name, "result", string(found.reason))
-	}
+	found.audit(ctx, "admin.reset", reset.Namespace+"/"+reset.Spec.Policy, "reset", reset.Name)
 	before := reset.DeepCopy()
 	if found.status == metav1.ConditionTrue {
 		reset.Status.CompletedAt = new(metav1.NewTime(r.Clock()))

@@ -16,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/sallyport/sallyport/api/policy"
@@ -44,11 +43,7 @@ func (r *MFATicketReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if found.user != "" {
-		// It names no user, and the MFATicket but not the ticket: docs/audit-events.md.
-		log.FromContext(ctx).Info("Security event", "audit", true, "event", "admin.ticket",
-			"user", found.user, "policy", ticket.Namespace+"/"+ticket.Spec.Policy, "ticket", ticket.Name, "result", string(found.reason))
-	}
+	found.audit(ctx, "admin.ticket", ticket.Namespace+"/"+ticket.Spec.Policy, "ticket", ticket.Name)
 	return ctrl.Result{RequeueAfter: found.again}, r.save(ctx, ticket, before, &ticket.Status.Conditions, mfav1alpha1.ConditionIssued, found)
 }
 

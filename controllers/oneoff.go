@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
 	"github.com/sallyport/sallyport/sidecar/redisstore"
@@ -56,6 +57,17 @@ func never(reason mfav1alpha1.ConditionReason, format string, args ...any) outco
 
 func done(user string, reason mfav1alpha1.ConditionReason, format string, args ...any) outcome {
 	return outcome{status: metav1.ConditionTrue, reason: reason, message: fmt.Sprintf(format, args...), user: user}
+}
+
+// audit writes the only trace of it that names no user (docs/audit-events.md), where it
+// was reached whom it is about. The object is named, under what kind says, and nothing of
+// what is in it.
+func (o outcome) audit(ctx context.Context, event, policy, kind, name string) {
+	if o.user == "" {
+		return
+	}
+	log.FromContext(ctx).Info("Security event", "audit", true, "event", event,
+		"user", o.user, "policy", policy, kind, name, "result", string(o.reason))
 }
 
 // noStore is the outcome of a store that did not do what it was asked for.

@@ -21,12 +21,9 @@ type Secret struct {
 // in place of one that was pending there. The ticket matters only where one is
 // required; it is spent once the secret is confirmed. ErrAlreadyEnabled, ErrTicket.
 func (s *Service) Mint(ctx context.Context, u User, browser, ticket string) (Secret, error) {
-	var admission []byte
-	if s.TicketRequired {
-		var err error
-		if admission, err = s.admit(ctx, u, ticket); err != nil {
-			return Secret{}, err
-		}
+	admission, err := s.admit(ctx, u, ticket)
+	if err != nil {
+		return Secret{}, err
 	}
 	seed, err := totp.NewSecret(s.Random)
 	if err != nil {

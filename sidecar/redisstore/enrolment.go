@@ -87,16 +87,22 @@ func (s *Store) LoadPending(ctx context.Context, user, browser string) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
+	return s.get(ctx, "load a pending secret", k.pending(browser), mfa.ErrNoPending)
+}
+
+// get reads a value. Where there is none it fails with absent, unless it is the store
+// that is another.
+func (s *Store) get(ctx context.Context, doing, key string, absent error) ([]byte, error) {
 	ctx, cancel := s.reading(ctx)
 	defer cancel()
-	sealed, err := s.client.Get(ctx, k.pending(browser)).Bytes()
+	value, err := s.client.Get(ctx, key).Bytes()
 	if errors.Is(err, redis.Nil) {
-		err = s.unless(ctx, mfa.ErrNoPending)
+		err = s.unless(ctx, absent)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("load a pending secret: %w", err)
+		return nil, fmt.Errorf("%s: %w", doing, err)
 	}
-	return sealed, nil
+	return value, nil
 }
 
 // DropPending forgets it.
@@ -139,16 +145,7 @@ func (s *Store) Ticket(ctx context.Context, user string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := s.reading(ctx)
-	defer cancel()
-	ticket, err := s.client.Get(ctx, k.ticket()).Bytes()
-	if errors.Is(err, redis.Nil) {
-		err = s.unless(ctx, mfa.ErrTicket)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("load an enrolment ticket: %w", err)
-	}
-	return ticket, nil
+	return s.get(ctx, "load an enrolment ticket", k.ticket(), mfa.ErrTicket)
 }
 
 // Enrol turns a pending secret into an enrolment.

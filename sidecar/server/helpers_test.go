@@ -177,13 +177,19 @@ func (p *person) enrol() {
 	p.w.t.Helper()
 	pending := p.Submit(p.Visit(prefix), "/enable", nil)
 	wantStatus(p.w.t, pending, http.StatusOK)
-	p.secret = pending.Secret()
-	done := p.Submit(pending, "/confirm", map[string]string{"code": p.code()})
+	done := p.confirm(pending)
 	wantStatus(p.w.t, done, http.StatusOK)
 	p.codes = done.Codes()
 	if len(p.codes) != 8 {
 		p.w.t.Fatalf("enrolling showed %d recovery codes:\n%s", len(p.codes), done.Body)
 	}
+}
+
+// confirm enters the next code of the secret that a page shows.
+func (p *person) confirm(pending *stack.Page) *stack.Page {
+	p.w.t.Helper()
+	p.secret = pending.Secret()
+	return p.Submit(pending, "/confirm", map[string]string{"code": p.code()})
 }
 
 // code waits for the next code of the phone: no code comes twice.

@@ -25,13 +25,6 @@ func (p *person) enable(ticket string) *stack.Page {
 	return p.Submit(p.Get(prefix), "/enable", map[string]string{"ticket": ticket})
 }
 
-// confirm enters the next code of the secret that a page shows.
-func (p *person) confirm(pending *stack.Page) *stack.Page {
-	p.w.t.Helper()
-	p.secret = pending.Secret()
-	return p.Submit(pending, "/confirm", map[string]string{"code": p.code()})
-}
-
 // wantNoSecret fails the test unless the ticket was refused.
 func wantNoSecret(t *testing.T, refused *stack.Page) {
 	t.Helper()
@@ -47,12 +40,11 @@ func wantNoSecret(t *testing.T, refused *stack.Page) {
 func TestNobodyEnrolsWithoutTheirTicket(t *testing.T) {
 	t.Parallel()
 	w := startOffice(t, stack.Options{Policy: ticketPolicy(true)})
-	alice, bob := w.NewTicket(), w.NewTicket()
-	w.IssueTicket("id-bob", bob, w.clock.Now().Add(time.Hour))
+	bob := w.IssueTicket("id-bob", time.Hour)
 	thief := w.signedIn("alice")
 	for _, tc := range []struct{ name, typed string }{
 		{"none", ""},
-		{"one that nobody issued", w.NewTicket()},
+		{"one that nobody issued", stack.NewTicket(t)},
 		{"another user's", bob},
 		{"a short one", "0123"},
 		{"a long one", strings.Repeat("0", 1000)},
@@ -63,8 +55,8 @@ func TestNobodyEnrolsWithoutTheirTicket(t *testing.T) {
 			wantNoSecret(t, thief.enable(tc.typed))
 		})
 	}
-	w.IssueTicket("id-alice", alice, w.clock.Now().Add(time.Hour))
-	for _, typed := range []string{"", w.NewTicket(), bob, alice[:31], alice + "0"} {
+	alice := w.IssueTicket("id-alice", time.Hour)
+	for _, typed := range []string{"", stack.NewTicket(t), bob, alice[:31], alice + "0"} {
 		wantNoSecret(t, thief.enable(typed))
 	}
 	thief.wantPasses(false, "without a ticket")
@@ -79,8 +71,7 @@ func TestNobodyEnrolsWithoutTheirTicket(t *testing.T) {
 func TestTicketAsPeopleTypeIt(t *testing.T) {
 	t.Parallel()
 	w := startOffice(t, stack.Options{Policy: ticketPolicy(false)})
-	ticket := w.NewTicket()
-	w.IssueTicket("id-alice", ticket, w.clock.Now().Add(time.Hour))
+	ticket := w.IssueTicket("id-alice", time.Hour)
 	alice := w.signedIn("alice")
 	grouped := ticket[:8] + "-" + ticket[8:16] + " " + ticket[16:24] + "-" + ticket[24:]
 	for _, typed := range []string{ticket, strings.ToUpper(ticket), grouped, " " + ticket + " "} {
@@ -92,12 +83,12 @@ func TestTicketAsPeopleTypeIt(t *testing.T) {
 func TestTicketWorksOnce(t *testing.T) {
 	t.Parallel()
 	w := startOffice(t, stack.Options{Policy: ticketPolicy(true)})
-	ticket := w.NewTicket()
-	w.IssueTicket("id-alice", ticket, w.clock.Now().Add(time.Hour))
+	ticket := w.IssueTicket("id-alice", time.Hour)
 	alice := w.signedIn("alice")
 	first := alice.enable(ticket)
 	wantStatus(t, first, http.StatusOK)
-	wantStatus(t, alice.Submit(first, "/confirm", map[string]string{"code": "000000"}), http.StatusUnprocessableEntity)
+	alice.secret = first.Secret()
+	wantStatus(t, alice.Submit(first, "/confirm", map[string]string{"code": alice.wrongCode()}), http.StatusUnprocessableEntity)
 	second := alice.enable(ticket)
 	other := w.signedIn("alice")
 	third := other.enable(ticket)
@@ -119,15 +110,13 @@ func TestTicketWorksOnce(t *testing.T) {
 func TestTicketExpires(t *testing.T) {
 	t.Parallel()
 	w := startOffice(t, stack.Options{Policy: ticketPolicy(true)})
-	ticket := w.NewTicket()
-	w.IssueTicket("id-alice", ticket, w.clock.Now().Add(time.Minute))
+	ticket := w.IssueTicket("id-alice", time.Minute)
 	alice := w.signedIn("alice")
 	wantStatus(t, alice.enable(ticket), http.StatusOK)
 	w.clock.Advance(time.Minute)
 	// It says so itself: the store still has it.
 	wantNoSecret(t, alice.enable(ticket))
-	fresh := w.NewTicket()
-	w.IssueTicket("id-alice", fresh, w.clock.Now().Add(time.Hour))
+	fresh := w.IssueTicket("id-alice", time.Hour)
 	pending := alice.enable(fresh)
 	w.Redis.Del(w.onlyTicket())
 	wantNoSecret(t, alice.confirm(pending))
@@ -137,12 +126,11 @@ func TestTicketExpires(t *testing.T) {
 func TestNewerTicketReplacesTheOlder(t *testing.T) {
 	t.Parallel()
 	w := startOffice(t, stack.Options{Policy: ticketPolicy(true)})
-	older, newer := w.NewTicket(), w.NewTicket()
-	w.IssueTicket("id-alice", older, w.clock.Now().Add(time.Hour))
+	older := w.IssueTicket("id-alice", time.Hour)
 	thief, alice := w.signedIn("alice"), w.signedIn("alice")
 	stolen := thief.enable(older)
 	wantStatus(t, stolen, http.StatusOK)
-	w.IssueTicket("id-alice", newer, w.clock.Now().Add(time.Hour))
+	newer := w.IssueTicket("id-alice", time.Hour)
 	wantNoSecret(t, thief.confirm(stolen))
 	wantNoSecret(t, thief.enable(older))
 	wantStatus(t, alice.confirm(alice.enable(newer)), http.StatusOK)
@@ -156,7 +144,7 @@ func TestSecretOfBeforeTicketsIsNotConfirmed(t *testing.T) {
 	begun := thief.Submit(thief.Get(prefix), "/enable", nil)
 	wantStatus(t, begun, http.StatusOK)
 	w.setPolicy(ticketPolicy(true))
-	w.IssueTicket("id-alice", w.NewTicket(), w.clock.Now().Add(time.Hour))
+	w.IssueTicket("id-alice", time.Hour)
 	w.Eventually("tickets are asked for", func() bool { return !thief.passes() })
 	wantNoSecret(t, thief.confirm(begun))
 	thief.wantPasses(false, "with a secret of before")
@@ -167,15 +155,14 @@ func TestSecretOfBeforeTicketsIsNotConfirmed(t *testing.T) {
 func TestTicketCannotBeForged(t *testing.T) {
 	t.Parallel()
 	w := startOffice(t, stack.Options{Policy: ticketPolicy(true)})
-	bob, old := w.NewTicket(), w.NewTicket()
-	w.IssueTicket("id-bob", bob, w.clock.Now().Add(time.Hour))
+	bob := w.IssueTicket("id-bob", time.Hour)
 	ofBob := w.onlyTicket()
 	value, err := w.Redis.Get(ofBob)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.Redis.Del(ofBob)
-	w.IssueTicket("id-alice", old, w.clock.Now().Add(-time.Hour))
+	old := w.IssueTicket("id-alice", -time.Hour)
 	ofAlice := w.onlyTicket()
 	expired, err := w.Redis.Get(ofAlice)
 	if err != nil {
@@ -219,8 +206,7 @@ func (w *world) onlyTicket() string {
 func TestTicketAndRedisAway(t *testing.T) {
 	t.Parallel()
 	w := startOffice(t, stack.Options{Policy: ticketPolicy(true)})
-	ticket := w.NewTicket()
-	w.IssueTicket("id-alice", ticket, w.clock.Now().Add(time.Hour))
+	ticket := w.IssueTicket("id-alice", time.Hour)
 	alice := w.signedIn("alice")
 	card := alice.Get(prefix)
 	w.Redis.SetError("LOADING Redis is loading the dataset in memory")
@@ -234,8 +220,7 @@ func TestTicketAndRedisAway(t *testing.T) {
 func TestOneTicketEnrolsOneBrowser(t *testing.T) {
 	t.Parallel()
 	w := startOffice(t, stack.Options{Policy: ticketPolicy(true), Sidecars: 2})
-	ticket := w.NewTicket()
-	w.IssueTicket("id-alice", ticket, w.clock.Now().Add(time.Hour))
+	ticket := w.IssueTicket("id-alice", time.Hour)
 	const n = 12
 	var pending [n]*stack.Page
 	var people [n]*person

@@ -32,15 +32,21 @@ type person struct {
 
 func (b *bench) newPerson(name string) *person { return &person{b: b, name: name} }
 
+// newBrowser returns one that has never been anywhere.
+func (b *bench) newBrowser(at *program) *stack.Browser {
+	b.Helper()
+	jar, err := cookiejar.New(nil)
+	b.must("make a browser", err)
+	fresh := &stack.Browser{Base: "http://" + at.addr, Client: &http.Client{
+		Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	return fresh.For(b)
+}
+
 // signIn gives the app the password, from a browser that has never been here.
 func (p *person) signIn(at *sidecar) {
 	p.b.Helper()
-	jar, err := cookiejar.New(nil)
-	p.b.must("make a browser", err)
-	fresh := &stack.Browser{Base: at.url(), Client: &http.Client{
-		Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-	p.browser = fresh.For(p.b)
+	p.browser = p.b.newBrowser(at.program)
 	if answer := p.browser.SignIn(p.name, p.name); answer.Status != http.StatusSeeOther {
 		p.b.Fatalf("the app does not sign %s in: %d\n%s", p.name, answer.Status, answer.Body)
 	}

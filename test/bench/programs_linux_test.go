@@ -42,8 +42,6 @@ type sidecar struct {
 	ready time.Duration
 }
 
-func (s *sidecar) url() string { return "http://" + s.addr }
-
 // program is the path of one that make built.
 func (b *bench) built(name string) string {
 	b.Helper()
@@ -234,22 +232,13 @@ func (b *bench) startRival() {
 		"--provider", "oidc", "--skip-oidc-discovery", "--oidc-issuer-url", nowhere, "--login-url", nowhere, "--redeem-url", nowhere,
 		"--oidc-jwks-url", nowhere, "--redirect-url", "http://"+addr+"/oauth2/callback", "--client-id", "bench", "--client-secret", "bench")
 	b.awaitPort(b.rival)
-	form := url.Values{"username": {"alice"}, "password": {"alice"}}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	request, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "http://"+addr+"/oauth2/sign_in", strings.NewReader(form.Encode()))
-	b.must("sign in at oauth2-proxy", err)
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	answer, err := client.Do(request)
-	b.must("sign in at oauth2-proxy", err)
-	b.must("sign in at oauth2-proxy", answer.Body.Close())
-	for _, cookie := range answer.Cookies() {
-		if cookie.Name == "_oauth2_proxy" {
-			b.rivalCookie = cookie.Name + "=" + cookie.Value
-		}
+	const session = "_oauth2_proxy"
+	browser := b.newBrowser(b.rival)
+	answer := browser.Post("/oauth2/sign_in", url.Values{"username": {"alice"}, "password": {"alice"}})
+	if browser.Cookie(session) == "" {
+		b.Fatalf("oauth2-proxy answered %d and set no session cookie; it said:\n%s", answer.Status, b.tail(b.rival))
 	}
-	if b.rivalCookie == "" {
-		b.Fatalf("oauth2-proxy answered %s and set no session cookie; it said:\n%s", answer.Status, b.tail(b.rival))
-	}
+	b.rivalCookie = session + "=" + browser.Cookie(session)
 	b.say("%s has signed somebody in", b.machine.rival)
 }
 

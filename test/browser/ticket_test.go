@@ -19,13 +19,12 @@ const idOfAlice = "u-1001"
 func TestEnrollingByTicket(t *testing.T) {
 	t.Parallel()
 	w := start(t, stack.Options{Policy: byTicket})
-	ticket := w.NewTicket()
-	w.IssueTicket(idOfAlice, ticket, w.clock.Now().Add(time.Hour))
+	ticket := w.IssueTicket(idOfAlice, time.Hour)
 	alice := w.person()
 	alice.signsIn("alice")
 	alice.open("/my/documents?x=1")
 	alice.mustEnrol()
-	alice.write(ticketField, w.NewTicket())
+	alice.write(ticketField, stack.NewTicket(t))
 	if status := alice.follow("button", enable); status != http.StatusUnprocessableEntity {
 		t.Errorf("another ticket answered %d, want 422", status)
 	}
@@ -46,8 +45,7 @@ func TestEnrollingByTicket(t *testing.T) {
 func TestEnrollingByTicketWithoutJavaScript(t *testing.T) {
 	t.Parallel()
 	w := start(t, stack.Options{Policy: byTicket})
-	ticket := w.NewTicket()
-	w.IssueTicket(idOfAlice, ticket, w.clock.Now().Add(time.Hour))
+	ticket := w.IssueTicket(idOfAlice, time.Hour)
 	alice := w.person()
 	alice.withoutScripts()
 	alice.signsIn("alice")

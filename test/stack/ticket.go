@@ -1,8 +1,10 @@
 package stack
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"testing"
 	"time"
 
 	"github.com/sallyport/sallyport/sidecar/mfa"
@@ -10,10 +12,11 @@ import (
 	"github.com/sallyport/sallyport/sidecar/seal"
 )
 
-// IssueTicket issues an enrolment ticket to the user whom the app knows by that id,
-// as the operator does: the ticket is 32 hexadecimal digits.
-func (s *Stack) IssueTicket(subject, ticket string, expires time.Time) {
+// IssueTicket issues a new enrolment ticket to the user whom the app knows by that id, as
+// the operator does. It can be used for as long as lasting says, and the store keeps it.
+func (s *Stack) IssueTicket(subject string, lasting time.Duration) (ticket string) {
 	s.t.Helper()
+	ticket = NewTicket(s.t)
 	const prefix, realm = "sallyport", "acme/portal"
 	ring, err := seal.Parse(s.keys, realm)
 	if err != nil {
@@ -31,18 +34,19 @@ func (s *Stack) IssueTicket(subject, ticket string, expires time.Time) {
 		s.t.Fatal(err)
 	}
 	user := ring.Name("user", subject)
-	err = store.SaveTicket(s.t.Context(), user, mfa.Ticket(ring, user, sha256.Sum256([]byte(ticket)), expires), mfa.TicketLifetime)
-	if err != nil {
+	issued := mfa.Ticket(ring, user, sha256.Sum256([]byte(ticket)), s.options.Clock().Add(lasting))
+	if err := store.SaveTicket(s.t.Context(), user, issued, mfa.TicketLifetime); err != nil {
 		s.t.Fatal(err)
 	}
+	return ticket
 }
 
-// NewTicket returns a ticket that nobody has yet.
-func (s *Stack) NewTicket() string {
-	s.t.Helper()
+// NewTicket returns a ticket that nobody was issued: 32 hexadecimal digits.
+func NewTicket(t testing.TB) string {
+	t.Helper()
 	ticket := make([]byte, 16)
-	if _, err := s.options.Random.Read(ticket); err != nil {
-		s.t.Fatal(err)
+	if _, err := rand.Read(ticket); err != nil {
+		t.Fatal(err)
 	}
 	return hex.EncodeToString(ticket)
 }

@@ -28,14 +28,23 @@ func resetOf(name, user string) *mfav1alpha1.MFAReset {
 
 func awaitReset(t *testing.T, c *operator.Cluster, r *mfav1alpha1.MFAReset, status metav1.ConditionStatus, reason mfav1alpha1.ConditionReason) string {
 	t.Helper()
+	return awaitCondition(t, c, r, &r.Status.Conditions, mfav1alpha1.ConditionComplete, status, reason)
+}
+
+// awaitCondition reads an object until its condition is as wanted, and returns the message.
+func awaitCondition(
+	t *testing.T, c *operator.Cluster, object client.Object, conditions *[]metav1.Condition,
+	of mfav1alpha1.ConditionType, status metav1.ConditionStatus, reason mfav1alpha1.ConditionReason,
+) string {
+	t.Helper()
 	message := ""
-	operator.Await(t, fmt.Sprintf("the reset %s is %s, %s", r.Name, status, reason), func(ctx context.Context) error {
-		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(r), r); err != nil {
+	operator.Await(t, fmt.Sprintf("%s of %T %s is %s, %s", of, object, object.GetName(), status, reason), func(ctx context.Context) error {
+		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
 			return err
 		}
-		is := meta.FindStatusCondition(r.Status.Conditions, string(mfav1alpha1.ConditionComplete))
+		is := meta.FindStatusCondition(*conditions, string(of))
 		if is == nil || is.Status != status || is.Reason != string(reason) {
-			return fmt.Errorf("conditions %+v", r.Status.Conditions)
+			return fmt.Errorf("conditions %+v", *conditions)
 		}
 		message = is.Message
 		return nil

@@ -2,7 +2,6 @@ package lifecycle_test
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,16 +20,13 @@ import (
 	mfav1alpha1 "github.com/sallyport/sallyport/api/v1alpha1"
 	"github.com/sallyport/sallyport/sidecar/mfa"
 	"github.com/sallyport/sallyport/test/operator"
+	"github.com/sallyport/sallyport/test/stack"
 )
 
 // newTicket makes a ticket that no log, event or message may tell, nor its digest.
 func newTicket(t *testing.T, c *operator.Cluster) (ticket, digest string) {
 	t.Helper()
-	random := make([]byte, 16)
-	if _, err := rand.Read(random); err != nil {
-		t.Fatal(err)
-	}
-	ticket = hex.EncodeToString(random)
+	ticket = stack.NewTicket(t)
 	sum := sha256.Sum256([]byte(ticket))
 	digest = hex.EncodeToString(sum[:])
 	c.Confide("an enrolment ticket", ticket)
@@ -51,19 +46,7 @@ func ticketOf(t *testing.T, c *operator.Cluster, name, user string) (object *mfa
 
 func awaitTicket(t *testing.T, c *operator.Cluster, o *mfav1alpha1.MFATicket, status metav1.ConditionStatus, reason mfav1alpha1.ConditionReason) string {
 	t.Helper()
-	message := ""
-	operator.Await(t, fmt.Sprintf("the ticket %s is %s, %s", o.Name, status, reason), func(ctx context.Context) error {
-		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
-			return err
-		}
-		is := meta.FindStatusCondition(o.Status.Conditions, string(mfav1alpha1.ConditionIssued))
-		if is == nil || is.Status != status || is.Reason != string(reason) {
-			return fmt.Errorf("conditions %+v", o.Status.Conditions)
-		}
-		message = is.Message
-		return nil
-	})
-	return message
+	return awaitCondition(t, c, o, &o.Status.Conditions, mfav1alpha1.ConditionIssued, status, reason)
 }
 
 // refuses checks that a ticket brings nobody a QR code.
